@@ -1,0 +1,4 @@
+//! The resources that people write for Argo CD, as Rust types.
+mod object;
+
+pub use object::{Object, ObjectKey};

@@ -1,0 +1,122 @@
+use crate::{Delivery, Forge, Repository, delivery::Event, escape_word};
+
+impl Forge {
+    /// The forge's name in routing keys, metrics and settings: `github`, `gitea`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unknown",
+            Self::Github => "github",
+            Self::Gitea => "gitea",
+        }
+    }
+
+    /// The reverse of [`Forge::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Github, Self::Gitea].into_iter().find(|forge| forge.name() == name)
+    }
+}
+
+impl Repository {
+    /// `owner/name`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
+    }
+}
+
+impl Delivery {
+    /// Where the delivery is published: `<forge>.<event>.<owner>.<repository>`, each word escaped by [`escape_word`].
+    pub fn routing_key(&self) -> String {
+        let (owner, name) = self.repository.as_ref().map_or(("", ""), |r| (r.owner.as_str(), r.name.as_str()));
+        format!("{}.{}.{}.{}", self.forge().name(), self.event_name(), escape_word(owner), escape_word(name))
+    }
+
+    /// What two deliveries have in common when they are the same: the forge and its id (`github:72d3162e`).
+    pub fn dedup_key(&self) -> String {
+        format!("{}:{}", self.forge().name(), self.id)
+    }
+
+    /// `push`, `pull_request`, or `unknown` for an event of a newer version.
+    pub fn event_name(&self) -> &'static str {
+        match &self.event {
+            Some(Event::Push(_)) => "push",
+            Some(Event::PullRequest(_)) => "pull_request",
+            None => "unknown",
+        }
+    }
+
+    /// The commit that the delivery is about: what was pushed, or the pull request's head. None for a deleted ref.
+    pub fn commit(&self) -> Option<&str> {
+        let commit = match self.event.as_ref()? {
+            Event::Push(push) if push.deleted => return None,
+            Event::Push(push) => &push.after,
+            Event::PullRequest(pull) => &pull.head.as_ref()?.commit,
+        };
+        // Forges write a ref that is not there as zeros.
+        (!commit.bytes().all(|b| b == b'0')).then_some(commit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PullRequest, Push, Side};
+
+    fn delivery(forge: Forge, owner: &str, name: &str, event: Option<Event>) -> Delivery {
+        let repository = Repository { owner: owner.into(), name: name.into(), ..Default::default() };
+        Delivery { forge: forge.into(), id: "d1".into(), repository: Some(repository), event, ..Default::default() }
+    }
+
+    fn push(after: &str, deleted: bool) -> Option<Event> {
+        Some(Event::Push(Push { after: after.into(), deleted, ..Default::default() }))
+    }
+
+    fn pull(commit: &str) -> Option<Event> {
+        let head = Some(Side { commit: commit.into(), ..Default::default() });
+        Some(Event::PullRequest(PullRequest { head, ..Default::default() }))
+    }
+
+    #[test]
+    fn routing_keys() {
+        let cases = [
+            (delivery(Forge::Github, "Acme", "gateway", push("a1", false)), "github.push.acme.gateway"),
+            (delivery(Forge::Gitea, "acme", "web.site", pull("a1")), "gitea.pull_request.acme.web%2esite"),
+            (delivery(Forge::Github, "a#b", "*", push("a1", false)), "github.push.a%23b.%2a"),
+            (delivery(Forge::Github, "acme", "x", None), "github.unknown.acme.x"),
+            (Delivery::default(), "unknown.unknown.~.~"),
+        ];
+        for (delivery, key) in cases {
+            assert_eq!(delivery.routing_key(), key);
+            assert_eq!(delivery.routing_key().split('.').count(), 4);
+        }
+        let longest = delivery(Forge::Gitea, &"é".repeat(300), &".".repeat(300), pull("a1")).routing_key();
+        assert!(longest.len() <= 255, "{} bytes", longest.len());
+    }
+
+    #[test]
+    fn commits() {
+        let zeros = "0".repeat(40);
+        let cases = [
+            (push("a1", false), Some("a1")),
+            (push("a1", true), None),
+            (push(&zeros, false), None),
+            (push("", false), None),
+            (pull("b2"), Some("b2")),
+            (pull(""), None),
+            (Some(Event::PullRequest(PullRequest::default())), None),
+            (None, None),
+        ];
+        for (event, commit) in cases {
+            assert_eq!(delivery(Forge::Github, "acme", "x", event.clone()).commit(), commit, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        for forge in [Forge::Github, Forge::Gitea] {
+            assert_eq!(Forge::from_name(forge.name()), Some(forge));
+        }
+        assert_eq!(Forge::from_name("unknown"), None);
+        assert_eq!(delivery(Forge::Gitea, "a", "b", None).dedup_key(), "gitea:d1");
+        assert_eq!(delivery(Forge::Gitea, "a", "b", None).repository.unwrap().full_name(), "a/b");
+    }
+}
