@@ -1,1 +1,142 @@
-fn main() {}
+//! The repository's own commands: `cargo xtask demo | test | bench | setup`. It depends on nothing heavy, so that the first
+//! line appears at once; the work itself is done by the programs it builds.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  demo [--once] [--one-cluster] [--kubeconfig FILE]... [--bus amqp://...]
+              build what is needed, start two clusters, a forge and Lockstep, and play the story of the README
+  test        everything that CI runs: formatting, clippy, unit tests, end-to-end tests
+  unit        formatting, clippy and unit tests only
+  e2e [NAME]  end-to-end tests only
+  bench [NAME]  measure Lockstep beside its floor and print the ratios
+  setup       install what the tests need and cargo does not bring: RabbitMQ (Debian), and the Go programs
+
+The Go programs (a local Kubernetes control plane, Gitea, helm, kustomize) are built once and kept in ~/.cache/lockstep, or in
+$LOCKSTEP_CACHE.";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match command.as_str() {
+        "demo" => demo(&rest),
+        "test" => setup().and_then(|()| unit()).and_then(|()| e2e(&rest)),
+        "unit" => unit(),
+        "e2e" => setup().and_then(|()| e2e(&rest)),
+        "bench" => setup().and_then(|()| bench(&rest)),
+        "setup" => setup(),
+        _ => {
+            eprintln!("{USAGE}");
+            return if command == "help" { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(arguments: &[String]) -> anyhow::Result<()> {
+    step("building Lockstep and the demonstration (a first time takes some minutes)", || {
+        cargo(&["build", "--quiet", "--package", "lockstep", "--package", "demo"])
+    })?;
+    let status = Command::new(target().join("debug/demo")).args(arguments).status().context("cannot run the demonstration")?;
+    if !status.success() {
+        bail!("the demonstration did not show everything; what was missing is said above");
+    }
+    Ok(())
+}
+
+fn unit() -> anyhow::Result<()> {
+    step("formatting", || cargo(&["fmt", "--all", "--check"]))?;
+    step("clippy", || cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step("building the tests", || cargo(&["test", "--quiet", "--workspace", "--no-run"]))?;
+    step("building Lockstep", || cargo(&["build", "--quiet", "--package", "lockstep"]))?;
+    step("unit tests", || cargo(&["test", "--workspace", "--exclude", "e2e"]))
+}
+
+fn e2e(arguments: &[String]) -> anyhow::Result<()> {
+    step("building Lockstep", || cargo(&["build", "--quiet", "--package", "lockstep"]))?;
+    let mut all = vec!["test", "--package", "e2e", "--"];
+    // Each story starts servers of its own; two at a time keep two cores busy without making the clocks meaningless.
+    all.push("--test-threads=2");
+    all.extend(arguments.iter().map(String::as_str));
+    step("end-to-end tests", || cargo(&all))
+}
+
+fn bench(arguments: &[String]) -> anyhow::Result<()> {
+    step("building Lockstep and the benchmark, optimized", || {
+        cargo(&["build", "--quiet", "--release", "--package", "lockstep", "--package", "bench"])
+    })?;
+    let status = Command::new(target().join("release/bench")).args(arguments).status().context("cannot run the benchmark")?;
+    if !status.success() {
+        bail!("the benchmark did not end well");
+    }
+    Ok(())
+}
+
+/// What neither cargo nor Go brings.
+fn setup() -> anyhow::Result<()> {
+    if !Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists() && !has("rabbitmq-server") {
+        if !has("apt-get") {
+            bail!("rabbitmq-server is missing; install RabbitMQ 3.10 or newer (Debian: apt-get install rabbitmq-server)");
+        }
+        step("installing rabbitmq-server", || {
+            // Its own service would only take the port; each test starts a broker of its own.
+            let script = "export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && \
+                          apt-get install -y -qq --no-install-recommends rabbitmq-server >/dev/null";
+            run(Command::new("sh").args(["-c", script]))
+        })?;
+    }
+    if !has("go") {
+        bail!("go is missing; install Go 1.26 or newer: the tests build a Kubernetes control plane and a Gitea with it");
+    }
+    if !has("git") {
+        bail!("git is missing; install Git 2.39 or newer");
+    }
+    Ok(())
+}
+
+fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn step(what: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    eprintln!("==> {what}");
+    let start = Instant::now();
+    work().with_context(|| what.to_owned())?;
+    eprintln!("    {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(cargo).args(arguments).current_dir(root()))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}

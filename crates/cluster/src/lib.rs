@@ -1,1 +1,34 @@
-//! cluster
+//! One Kubernetes cluster: which kinds it has, reading, watching, server-side apply and deletion, for objects of any kind
+//! as JSON.
+//!
+//! It never decides anything: not what is to be applied, not whether two objects differ, not whose an object is. It never
+//! limits requests per second, and it never waits or tries again without an end: [`Options`] says how long.
+//!
+//! ```no_run
+//! use cluster::{ApplyOptions, Cluster, Kubeconfig, Options};
+//! use resources::Object;
+//!
+//! # async fn example(manifest: Object) -> Result<(), cluster::ClusterError> {
+//! let cluster = Cluster::connect(&Kubeconfig::file("kubeconfig"), Options::default()).await?;
+//! let applied = cluster.apply(&manifest, &ApplyOptions::default()).await?;
+//! println!("Kubernetes {}: {} created: {}", cluster.version().await?, applied.object.key(), applied.created);
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod client;
+mod connect;
+mod discovery;
+mod error;
+mod lease;
+mod live;
+mod watch;
+
+pub use client::{Applied, ApplyOptions, Cluster, DeleteOptions, Deleted, Propagation, Validate};
+pub use connect::{Kubeconfig, Options};
+pub use discovery::ApiKind;
+pub use error::{ClusterError, FieldConflict};
+pub use lease::{Lease, LeaseHeld, LeaseOptions};
+pub use live::{LiveChange, LiveChanges, LiveStore, OwnerOf};
+pub use watch::WatchEvent;

@@ -1,1 +1,32 @@
-//! engine
+//! The decisions: what differs ([`compare`]), how well it is ([`health`]), what to do in which order ([`plan`]), whether it may be
+//! done now ([`gate`]), and to whom an object belongs ([`ownership`]).
+//!
+//! This crate does no I/O, knows no async runtime, reads no clock and draws no random number: time is a parameter, and the same
+//! input gives the same answer in the same order.
+//!
+//! ```
+//! use engine::compare::{CompareRules, compare};
+//! use resources::Object;
+//! use serde_json::json;
+//!
+//! let object = |replicas: u32| {
+//!     Object(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "gateway" }, "spec": { "replicas": replicas } }))
+//! };
+//! let rules = CompareRules::new(&[], &["lockstep"]);
+//! let difference = compare(&object(3), Some(&object(1)), &rules);
+//! assert_eq!(difference.to_string(), "spec.replicas: live 1, wanted 3");
+//! assert!(engine::health::health(&object(1)).is_some());
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod compare;
+pub mod cron;
+pub mod gate;
+pub mod glob;
+pub mod health;
+pub mod kinds;
+pub mod ownership;
+pub mod plan;
+pub mod project;
+pub mod sync;
+pub mod windows;

@@ -1,1 +1,56 @@
-//! git
+//! Git for Lockstep: mirrors, fetches and trees.
+//!
+//! Each repository has a bare mirror in a folder. The `git` program fetches into it, because it knows every server, proxy
+//! and key; reading happens in this process. A pushed commit costs one `git fetch`, shared by all who wait for the same
+//! repository, and whatever is asked afterwards costs no process at all.
+//!
+//! This crate never writes to a remote, never runs anything that a repository contains (no hooks, filters or submodules),
+//! never writes outside the folders that it is given, and never puts a credential on a command line, into a URL or into an
+//! error. It treats what it fetches as hostile.
+//!
+//! ```no_run
+//! use std::{sync::Arc, time::Duration};
+//! use git::{Commit, Git, GitConfig, GitError, NoCredentials, RepositoryUrl};
+//!
+//! # async fn pushed() -> Result<(), GitError> {
+//! let git = Git::open(GitConfig {
+//!     root: "/var/lib/lockstep/git".into(), credentials: Arc::new(NoCredentials), fetch_timeout: Duration::from_secs(60),
+//!     max_repository_bytes: 4 << 30, allow_local: false,
+//! })?;
+//! let repository = git.repository(&RepositoryUrl::parse("https://forge.example/acme/shop.git")?);
+//! let (before, after) = (Commit::parse(&"a".repeat(40))?, Commit::parse(&"b".repeat(40))?);
+//! if repository.fetch_pushed(&after, "refs/heads/main").await?.reachable {
+//!     let changed = repository.changed_paths(&before, &after)?;
+//!     let file = repository.snapshot(&after)?.read("apps/shop/values.yaml", 1 << 20)?;
+//!     println!("{} files changed, values.yaml has {} bytes", changed.len(), file.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod changes;
+mod commit;
+mod credentials;
+mod error;
+mod fetch;
+mod materialize;
+mod mirror;
+mod process;
+mod repository;
+mod revision;
+mod snapshot;
+mod tree;
+mod url;
+
+pub use commit::Commit;
+pub use credentials::{
+    Authentication, Credential, Credentials, NoCredentials, Secret, SecretCredentials, StaticCredentials, Taken,
+};
+pub use error::GitError;
+pub use materialize::{Limits, Materialized};
+pub use repository::{Fetched, Git, GitConfig, Repository};
+pub use revision::{Resolved, Revision, VersionRange};
+pub use snapshot::{Entry, Snapshot, Trail};
+pub use tree::EntryKind;
+pub use url::{RepositoryKey, RepositoryUrl, Transport};

@@ -4,7 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use prost::Message;
 
-use crate::{Command, Delivery, Feedback, Forge, Report, Repository, TraceParent, WireError, delivery::Event, escape_word};
+use crate::{
+    Command, Delivery, Feedback, Forge, Report, Repository, TraceParent, WireError, delivery::Event, escape_word,
+};
 
 /// The types of message, as in `cloudEvents:type`. A change that old readers cannot take gets a new version.
 pub mod types {
@@ -289,12 +291,10 @@ mod tests {
         };
         let steps = vec![Step { name: "received".into(), at_unix_us: 5_000_000 }];
         let report = Report { cluster: "prod".into(), steps, ..Default::default() };
-        let content = Check { context: "lockstep/prod".into(), state: CheckState::Success.into(), ..Default::default() };
-        let feedback = Feedback {
-            commit: "a1".into(),
-            content: Some(feedback::Content::Check(content)),
-            ..Default::default()
-        };
+        let content =
+            Check { context: "lockstep/prod".into(), state: CheckState::Success.into(), ..Default::default() };
+        let feedback =
+            Feedback { commit: "a1".into(), content: Some(feedback::Content::Check(content)), ..Default::default() };
         check(&delivery(), Envelope::delivery(&delivery()), Some("refs/heads/main"));
         check(&command, Envelope::command(&command), Some("argocd/gateway"));
         check(&report, Envelope::report(&report), None);

@@ -3,7 +3,9 @@
 #[non_exhaustive]
 pub enum WireError {
     /// A CloudEvents attribute that every message has is not there or empty.
-    #[error("the message has no `cloudEvents:{0}` header; it was not sent by Lockstep or its headers were lost on the way")]
+    #[error(
+        "the message has no `cloudEvents:{0}` header; it was not sent by Lockstep or its headers were lost on the way"
+    )]
     MissingAttribute(&'static str),
     /// Another version of CloudEvents.
     #[error("the message is CloudEvents {found:?}, this program reads 1.0; bring all programs to the same version")]
@@ -12,7 +14,9 @@ pub enum WireError {
         found: String,
     },
     /// A type that this version does not know.
-    #[error("the message is of unknown type {found:?}; a newer program may have sent it, update this one and replay it")]
+    #[error(
+        "the message is of unknown type {found:?}; a newer program may have sent it, update this one and replay it"
+    )]
     UnknownType {
         /// What the header says.
         found: String,

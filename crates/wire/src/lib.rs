@@ -29,7 +29,7 @@ mod error;
 mod routing;
 mod trace;
 
-#[expect(missing_docs, reason = "generated; the comments are in proto/lockstep/v1")]
+#[expect(missing_docs, clippy::large_enum_variant, reason = "generated; the comments are in proto/lockstep/v1")]
 mod v1 {
     include!(concat!(env!("OUT_DIR"), "/lockstep.v1.rs"));
 }

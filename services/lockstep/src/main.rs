@@ -1,1 +1,144 @@
-fn main() {}
+//! The `lockstep` command: the programs, and what people need around them.
+
+mod app;
+mod bus_address;
+mod deliveries;
+mod up;
+mod webhook;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use telemetry::LogFormat;
+use tokio_util::sync::CancellationToken;
+
+/// Keeps Kubernetes clusters in lockstep with Git.
+#[derive(Parser)]
+#[command(name = "lockstep", version, about, max_term_width = 100)]
+struct Cli {
+    /// How log lines look.
+    #[arg(long, global = true, env = "LOCKSTEP_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a receiver and a worker for each cluster in one process.
+    Up(up::Args),
+    /// Run a receiver: webhooks in, deliveries out.
+    Receiver(ReceiverArgs),
+    /// Run the worker of one cluster.
+    Worker(WorkerArgs),
+    /// Print the CustomResourceDefinitions, for `kubectl apply --server-side -f -`.
+    Crds,
+    /// Configure the forge's webhook.
+    #[command(subcommand)]
+    Webhook(webhook::Command),
+    /// See and replay what could not be handled.
+    #[command(subcommand)]
+    Deliveries(deliveries::Command),
+    /// Ask a cluster's worker something about an application.
+    #[command(subcommand)]
+    App(app::Command),
+}
+
+#[derive(clap::Args)]
+struct ReceiverArgs {
+    #[command(flatten)]
+    bus: bus_address::Bus,
+    #[command(flatten)]
+    receiver: receiver::ReceiverArgs,
+}
+
+#[derive(clap::Args)]
+struct WorkerArgs {
+    #[command(flatten)]
+    bus: bus_address::Bus,
+    /// The cluster's name: in checks, queues and `destination.name`.
+    #[arg(long, env = "LOCKSTEP_CLUSTER")]
+    cluster: String,
+    /// The cluster's kubeconfig; without it, the cluster the worker runs in.
+    #[arg(long, env = "LOCKSTEP_KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig; without it, the current one.
+    #[arg(long, env = "LOCKSTEP_CONTEXT")]
+    context: Option<String>,
+    /// Where /healthz, /readyz, /metrics and /reports are served.
+    #[arg(long, env = "LOCKSTEP_ADMIN_LISTEN")]
+    admin_listen: Option<std::net::SocketAddr>,
+    #[command(flatten)]
+    options: worker::Options,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    // One provider for every TLS connection of the process; installing it twice is harmless.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match cli.command {
+        Command::Up(args) => {
+            telemetry::init_logs(cli.log_format, None)?;
+            up::run(args, stop_on_signal()?).await
+        }
+        Command::Receiver(args) => {
+            telemetry::init_logs(cli.log_format, None)?;
+            let bus = args.bus.connect().await?;
+            let done = receiver::run(args.receiver.config()?, bus.clone(), stop_on_signal()?).await;
+            bus.close().await;
+            done
+        }
+        Command::Worker(args) => {
+            telemetry::init_logs(cli.log_format, None)?;
+            let bus = args.bus.connect().await?;
+            let config = worker::WorkerConfig {
+                cluster: args.cluster,
+                kubeconfig: args.kubeconfig,
+                context: args.context,
+                admin_listen: args.admin_listen,
+                options: args.options,
+            };
+            let done = worker::run(config, bus.clone(), stop_on_signal()?).await;
+            bus.close().await;
+            done
+        }
+        Command::Crds => print_crds(),
+        Command::Webhook(command) => webhook::run(command).await,
+        Command::Deliveries(command) => deliveries::run(command).await,
+        Command::App(command) => app::run(command).await,
+    }
+}
+
+fn print_crds() -> anyhow::Result<()> {
+    for crd in resources::crds() {
+        println!("---\n{}", serde_saphyr::to_string(&crd.0).context("cannot write YAML")?.trim_end());
+    }
+    Ok(())
+}
+
+/// Cancelled by SIGTERM or Ctrl-C; a second Ctrl-C ends the process at once.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let token = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn({
+        let token = token.clone();
+        async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping");
+            token.cancel();
+            interrupt.recv().await;
+            std::process::exit(130);
+        }
+    });
+    Ok(token)
+}
+
+/// A bus as the programs share it.
+pub type SharedBus = Arc<dyn bus::Bus>;

@@ -1,0 +1,431 @@
+//! What can go wrong between us and an API server, and whether trying again helps.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use kube::core::response::Status;
+use resources::{Object, ObjectKey};
+use serde_json::Value;
+
+/// One field that another manager holds, from a refused server-side apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldConflict {
+    /// The field manager that owns the field, for example `kubectl-client-side-apply`.
+    pub manager: String,
+    /// The field as the API server names it, for example `.spec.replicas`.
+    pub field: String,
+}
+
+/// A request that did not succeed. The text says what to do where something can be done.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The kubeconfig or the in-cluster environment cannot be used.
+    #[error("cannot read how to reach the cluster: {0}")]
+    Config(String),
+    /// No connection, or it broke. Trying again later may help.
+    #[error("cannot reach the API server {server}: {reason}")]
+    Unreachable {
+        /// Address of the API server.
+        server: String,
+        /// The causes, outermost first.
+        reason: String,
+    },
+    /// No answer in time. Whether the request was carried out is not known.
+    #[error("{what}: no answer from the API server within {} s", after.as_secs_f32())]
+    TimedOut {
+        /// The request.
+        what: String,
+        /// The limit that was reached.
+        after: Duration,
+    },
+    /// The API server is overloaded, starting, or something behind it (etcd, a webhook) failed.
+    #[error("{what}: the API server cannot do it now: {message}")]
+    Busy {
+        /// The request.
+        what: String,
+        /// The API server's words.
+        message: String,
+        /// How long it asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The credentials are not accepted.
+    #[error("the API server does not accept the credentials (check the kubeconfig's user or token): {0}")]
+    Unauthorized(String),
+    /// The credentials are accepted and not sufficient.
+    #[error("{what}: not permitted; grant it to Lockstep's user in this cluster: {message}")]
+    Forbidden {
+        /// The request.
+        what: String,
+        /// The API server's words, which name the user, the verb and the resource.
+        message: String,
+    },
+    /// The object does not exist.
+    #[error("{0} does not exist")]
+    NotFound(Box<ObjectKey>),
+    /// The object's namespace does not exist.
+    #[error("namespace {namespace:?} of {key} does not exist; create it or set the sync option CreateNamespace=true")]
+    NamespaceMissing {
+        /// The missing namespace.
+        namespace: String,
+        /// The object that was to be written.
+        key: Box<ObjectKey>,
+    },
+    /// The cluster does not serve this kind.
+    #[error("the cluster has no kind {kind} in {api_version}{hint}; is its CustomResourceDefinition installed?")]
+    UnknownKind {
+        /// Group and version as in the manifest.
+        api_version: String,
+        /// Kind as in the manifest.
+        kind: String,
+        /// Versions in which the kind is served, as ` (served: apps/v1)`, or nothing.
+        hint: String,
+    },
+    /// Fields are owned by somebody else, or the object changed in between.
+    #[error("{key}: conflict: {message}")]
+    Conflict {
+        /// The object.
+        key: Box<ObjectKey>,
+        /// Who owns which field; empty if the conflict is one of versions or uids.
+        fields: Vec<FieldConflict>,
+        /// A sentence.
+        message: String,
+    },
+    /// `create` of an object that is there.
+    #[error("{0} exists already")]
+    AlreadyExists(Box<ObjectKey>),
+    /// The API server or an admission webhook refuses the content.
+    #[error("{key}: {message}")]
+    Invalid {
+        /// The object.
+        key: Box<ObjectKey>,
+        /// The API server's words; a Secret's values are taken out of them.
+        message: String,
+        /// The offending fields, where the API server lists them.
+        fields: Vec<String>,
+    },
+    /// A `resourceVersion` is too old to go on from; list again.
+    #[error("the resource version is too old: {0}")]
+    Expired(String),
+    /// The answer is not what the Kubernetes API promises.
+    #[error("{what}: the answer cannot be understood: {reason}")]
+    Malformed {
+        /// The request.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Anything else the API server says.
+    #[error("{what}: {message} ({reason}, HTTP {code})")]
+    Api {
+        /// The request.
+        what: String,
+        /// HTTP status.
+        code: u16,
+        /// Kubernetes' reason.
+        reason: String,
+        /// The API server's words.
+        message: String,
+    },
+}
+
+impl ClusterError {
+    /// Whether the same request may succeed later without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Busy { .. } | Self::Expired(_) => true,
+            Self::Api { code, .. } => *code >= 500,
+            _ => false,
+        }
+    }
+
+    /// The object, its namespace or its kind is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound(_) | Self::NamespaceMissing { .. } | Self::UnknownKind { .. })
+    }
+
+    /// Another writer was there first.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::AlreadyExists(_))
+    }
+}
+
+/// What a request was about, for its error.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject<'a> {
+    /// `apply`, `list`, …
+    pub verb: &'static str,
+    /// The object, or for lists a key with an empty name.
+    pub key: ObjectKey,
+    /// What was sent, to take a Secret's values out of the answer.
+    pub sent: Option<&'a Object>,
+}
+
+impl<'a> Subject<'a> {
+    pub(crate) fn new(verb: &'static str, key: ObjectKey) -> Self {
+        Self { verb, key, sent: None }
+    }
+
+    pub(crate) fn of(verb: &'static str, object: &'a Object, key: ObjectKey) -> Self {
+        Self { verb, key, sent: Some(object) }
+    }
+
+    pub(crate) fn what(&self) -> String {
+        format!("{} {}", self.verb, self.key).trim_end().to_owned()
+    }
+
+    fn redact(&self, message: &str) -> String {
+        match self.sent {
+            Some(object) if object.kind() == "Secret" && object.group().is_empty() => without_values(message, object),
+            _ => message.to_owned(),
+        }
+    }
+}
+
+/// The error for an API server's Status.
+pub(crate) fn from_status(subject: &Subject<'_>, status: &Status) -> ClusterError {
+    let details = status.details.as_ref();
+    let key = || Box::new(subject.key.clone());
+    let message = subject.redact(&status.message);
+    let what = subject.what();
+    let retry_after =
+        details.map(|d| d.retry_after_seconds).filter(|s| *s > 0).map(|s| Duration::from_secs(u64::from(s)));
+    match (status.reason.as_str(), status.code) {
+        ("Unauthorized", _) | (_, 401) => ClusterError::Unauthorized(message),
+        ("Forbidden", _) if message.contains("is being terminated") => {
+            ClusterError::Busy { what, message, retry_after }
+        }
+        ("Forbidden", _) | (_, 403) => ClusterError::Forbidden { what, message },
+        ("NotFound", _) if details.is_some_and(|d| d.kind == "namespaces") && subject.key.kind != "Namespace" => {
+            ClusterError::NamespaceMissing { namespace: subject.key.namespace.clone(), key: key() }
+        }
+        ("NotFound", _) if details.is_some_and(|d| !d.name.is_empty()) => ClusterError::NotFound(key()),
+        // A path that is not served at all is answered by the mux, in plain text or without a name.
+        (_, 404) => ClusterError::UnknownKind {
+            api_version: subject.key.group.clone(),
+            kind: subject.key.kind.clone(),
+            hint: String::new(),
+        },
+        ("AlreadyExists", _) => ClusterError::AlreadyExists(key()),
+        ("Conflict", _) | (_, 409) => conflict(subject, status, message),
+        ("Expired" | "Gone", _) | (_, 410) => ClusterError::Expired(message),
+        ("Invalid" | "BadRequest" | "RequestEntityTooLarge", _) | (_, 400 | 413 | 422) => ClusterError::Invalid {
+            key: key(),
+            message,
+            fields: details
+                .map(|d| d.causes.iter().filter(|c| !c.field.is_empty()).map(|c| c.field.clone()).collect())
+                .unwrap_or_default(),
+        },
+        // A typed-patch error is the user's content, though the API server calls it its own failure.
+        (_, 500) if message.contains("failed to create typed patch object") => {
+            ClusterError::Invalid { key: key(), message, fields: Vec::new() }
+        }
+        ("TooManyRequests" | "ServerTimeout" | "Timeout" | "ServiceUnavailable" | "InternalError", _)
+        | (_, 429 | 500 | 502 | 503 | 504) => ClusterError::Busy { what, message, retry_after },
+        (reason, code) => ClusterError::Api { what, code, reason: reason.to_owned(), message },
+    }
+}
+
+fn conflict(subject: &Subject<'_>, status: &Status, message: String) -> ClusterError {
+    let causes = status.details.as_ref().map_or(&[][..], |d| &d.causes);
+    let fields: Vec<FieldConflict> = causes
+        .iter()
+        .filter(|cause| cause.reason == "FieldManagerConflict")
+        .map(|cause| FieldConflict {
+            manager: quoted(&cause.message).unwrap_or_else(|| subject.redact(&cause.message)),
+            field: cause.field.clone(),
+        })
+        .collect();
+    let message = if fields.is_empty() {
+        message
+    } else {
+        let list: Vec<_> = fields.iter().map(|f| format!("{} is managed by {:?}", f.field, f.manager)).collect();
+        list.join(", ")
+    };
+    ClusterError::Conflict { key: Box::new(subject.key.clone()), fields, message }
+}
+
+/// The first text in double quotes.
+fn quoted(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once('"')?;
+    let (inside, _) = rest.split_once('"')?;
+    Some(inside.to_owned())
+}
+
+/// The error for a request that got no Status.
+pub(crate) fn from_kube(subject: &Subject<'_>, server: &str, error: kube::Error) -> ClusterError {
+    match error {
+        kube::Error::Api(status) => from_status(subject, &status),
+        kube::Error::Auth(reason) => ClusterError::Unauthorized(reason.to_string()),
+        kube::Error::SerdeError(reason) => ClusterError::Malformed { what: subject.what(), reason: reason.to_string() },
+        kube::Error::FromUtf8(reason) => ClusterError::Malformed { what: subject.what(), reason: reason.to_string() },
+        other => ClusterError::Unreachable { server: server.to_owned(), reason: chain(&other) },
+    }
+}
+
+/// An error's causes in one line, without saying anything twice.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let next = cause.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Takes every value of a Secret, as written and decoded, out of a message.
+fn without_values(message: &str, secret: &Object) -> String {
+    let mut values: Vec<String> = Vec::new();
+    for field in ["/data", "/stringData"] {
+        let Some(map) = secret.at(field).and_then(Value::as_object) else { continue };
+        for value in map.values() {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            if let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(&text)
+                && let Ok(decoded) = String::from_utf8(bytes)
+            {
+                values.push(decoded);
+            }
+            values.push(text);
+        }
+    }
+    // Longest first, so that a value that contains another is taken out whole.
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    values.iter().filter(|value| !value.is_empty()).fold(message.to_owned(), |text, value| text.replace(value, "***"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn status(value: Value) -> Status {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn deployment() -> Subject<'static> {
+        Subject::new("apply", ObjectKey::new("apps", "Deployment", "dev", "gateway"))
+    }
+
+    #[test]
+    fn a_conflict_names_the_manager_and_the_field() {
+        let error = from_status(
+            &deployment(),
+            &status(json!({"status": "Failure", "code": 409, "reason": "Conflict",
+                "message": "Apply failed with 1 conflict: conflict with \"hpa\" using apps/v1: .spec.replicas",
+                "details": {"causes": [{"reason": "FieldManagerConflict", "field": ".spec.replicas",
+                    "message": "conflict with \"hpa\" using apps/v1"}]}})),
+        );
+        assert!(error.is_conflict());
+        assert_eq!(error.to_string(), "apps/Deployment dev/gateway: conflict: .spec.replicas is managed by \"hpa\"");
+    }
+
+    #[test]
+    fn statuses_become_what_a_caller_decides_by() {
+        // (status, transient, not found, conflict, part of the text)
+        let cases = [
+            (
+                json!({"code": 404, "reason": "NotFound", "message": "namespaces \"dev\" not found",
+                "details": {"kind": "namespaces", "name": "dev"}}),
+                false,
+                true,
+                false,
+                "CreateNamespace=true",
+            ),
+            (
+                json!({"code": 404, "reason": "NotFound", "message": "x", "details": {"kind": "deployments", "name": "gateway"}}),
+                false,
+                true,
+                false,
+                "does not exist",
+            ),
+            (
+                json!({"code": 404, "reason": "NotFound", "message": "the server could not find the requested resource"}),
+                false,
+                true,
+                false,
+                "CustomResourceDefinition",
+            ),
+            (json!({"code": 409, "reason": "AlreadyExists", "message": "x"}), false, false, true, "exists already"),
+            (
+                json!({"code": 422, "reason": "Invalid", "message": "spec.replicas: must be >= 0",
+                "details": {"causes": [{"field": "spec.replicas"}]}}),
+                false,
+                false,
+                false,
+                "must be >= 0",
+            ),
+            (
+                json!({"code": 429, "reason": "TooManyRequests", "message": "slow down", "details": {"retryAfterSeconds": 3}}),
+                true,
+                false,
+                false,
+                "slow down",
+            ),
+            (
+                json!({"code": 500, "reason": "InternalError", "message": "failed calling webhook"}),
+                true,
+                false,
+                false,
+                "webhook",
+            ),
+            (
+                json!({"code": 500, "reason": "", "message": "failed to create typed patch object (dev/gateway): .spec.x: field not declared in schema"}),
+                false,
+                false,
+                false,
+                ".spec.x",
+            ),
+            (
+                json!({"code": 403, "reason": "Forbidden", "message": "User \"u\" cannot patch"}),
+                false,
+                false,
+                false,
+                "grant it",
+            ),
+            (
+                json!({"code": 403, "reason": "Forbidden", "message": "unable to create new content in namespace dev because it is being terminated"}),
+                true,
+                false,
+                false,
+                "terminated",
+            ),
+            (
+                json!({"code": 401, "reason": "Unauthorized", "message": "Unauthorized"}),
+                false,
+                false,
+                false,
+                "credentials",
+            ),
+            (json!({"code": 410, "reason": "Expired", "message": "too old"}), true, false, false, "too old"),
+        ];
+        for (input, transient, not_found, conflict, text) in cases {
+            let error = from_status(&deployment(), &status(input.clone()));
+            assert_eq!(error.is_transient(), transient, "{input}");
+            assert_eq!(error.is_not_found(), not_found, "{input}");
+            assert_eq!(error.is_conflict(), conflict, "{input}");
+            assert!(error.to_string().contains(text), "{input}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secrets_values_never_reach_an_error() {
+        let secret =
+            Object(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "dev"},
+            "stringData": {"password": "hunter2"}, "data": {"token": "c2VzYW1l", "port": 5432}}));
+        let subject = Subject::of("apply", &secret, secret.key());
+        let error = from_status(
+            &subject,
+            &status(json!({"code": 422, "reason": "Invalid",
+                "message": "stringData[password]: Invalid value: \"hunter2\", token sesame (c2VzYW1l), got 5432"})),
+        );
+        let text = format!("{error} {error:?}");
+        for secret in ["hunter2", "sesame", "c2VzYW1l", "5432"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        assert!(text.contains("stringData[password]"));
+    }
+}

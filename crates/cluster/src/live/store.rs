@@ -1,0 +1,303 @@
+//! What is known of the live objects, without any I/O: which event is news and which is old.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use resources::{Object, ObjectKey};
+
+/// Something about an object changed that we did not write ourselves.
+#[derive(Clone, Debug)]
+pub struct LiveChange {
+    /// The object.
+    pub key: ObjectKey,
+    /// Whose it is, or was.
+    pub owner: Arc<str>,
+    /// Its state now; none if it is gone or belongs to somebody else now.
+    pub object: Option<Arc<Object>>,
+}
+
+struct Entry {
+    object: Arc<Object>,
+    owner: Arc<str>,
+}
+
+/// All owned objects of the watched kinds.
+#[derive(Default)]
+pub(crate) struct Store {
+    objects: HashMap<ObjectKey, Entry>,
+    owners: HashMap<Arc<str>, BTreeSet<ObjectKey>>,
+    /// By group and kind: the newest version up to which the watch has told everything.
+    seen: HashMap<(String, String), String>,
+}
+
+impl Store {
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<Object>> {
+        self.objects.get(key).map(|entry| entry.object.clone())
+    }
+
+    pub(crate) fn owned_by(&self, owner: &str) -> Vec<Arc<Object>> {
+        let keys = self.owners.get(owner).into_iter().flatten();
+        keys.filter_map(|key| self.get(key)).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// A complete list of a kind as of `version`: what is missing from it is gone, unless it is newer than the list.
+    pub(crate) fn restarted(
+        &mut self,
+        kind: &(String, String),
+        version: &str,
+        objects: Vec<(Object, String)>,
+    ) -> Vec<LiveChange> {
+        let mut changes = Vec::new();
+        let listed: std::collections::HashSet<ObjectKey> = objects.iter().map(|(object, _)| object.key()).collect();
+        let gone: Vec<ObjectKey> = self
+            .objects
+            .iter()
+            .filter(|(key, entry)| {
+                key.group == kind.0
+                    && key.kind == kind.1
+                    && !listed.contains(*key)
+                    && !newer(entry.object.resource_version(), version)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            changes.extend(self.remove(&key));
+        }
+        for (object, owner) in objects {
+            changes.extend(self.put(object, &owner));
+        }
+        self.seen.insert(kind.clone(), version.to_owned());
+        changes
+    }
+
+    /// The watch says that an object is so now.
+    pub(crate) fn changed(&mut self, object: Object, owner: &str) -> Vec<LiveChange> {
+        self.saw(&object);
+        self.put(object, owner)
+    }
+
+    /// The watch says that an object is nobody's, or is gone.
+    pub(crate) fn lost(&mut self, outline: &Object) -> Vec<LiveChange> {
+        self.saw(outline);
+        let key = outline.key();
+        match self.objects.get(&key) {
+            // Our own later write of a new object under the same name.
+            Some(entry) if newer(entry.object.resource_version(), outline.resource_version()) => Vec::new(),
+            _ => self.remove(&key).into_iter().collect(),
+        }
+    }
+
+    /// The watch has told everything up to `version`.
+    pub(crate) fn bookmark(&mut self, kind: &(String, String), version: &str) {
+        self.seen.insert(kind.clone(), version.to_owned());
+    }
+
+    /// We wrote this. The store is never behind what we did; and a write that the watch has already gone past, with a
+    /// deletion after it perhaps, does not bring an old state back.
+    pub(crate) fn record(&mut self, object: Object, owner: Option<&str>) -> Vec<LiveChange> {
+        let key = object.key();
+        let kind = (key.group.clone(), key.kind.clone());
+        let Some(seen) = self.seen.get(&kind) else { return Vec::new() };
+        if !newer(object.resource_version(), seen) {
+            return Vec::new();
+        }
+        let Some(owner) = owner else { return self.remove(&key).into_iter().collect() };
+        let before = self.objects.get(&key).map(|entry| entry.owner.clone());
+        let changes = self.put(object, owner);
+        // Our own write is no news, but a former owner has lost something.
+        changes.into_iter().filter(|change| before.as_ref() == Some(&change.owner) && change.object.is_none()).collect()
+    }
+
+    /// Forgets a kind.
+    pub(crate) fn forget(&mut self, kind: &(String, String)) -> Vec<LiveChange> {
+        let keys: Vec<_> =
+            self.objects.keys().filter(|key| key.group == kind.0 && key.kind == kind.1).cloned().collect();
+        self.seen.remove(kind);
+        keys.iter().filter_map(|key| self.remove(key)).collect()
+    }
+
+    fn saw(&mut self, object: &Object) {
+        let kind = (object.group().to_owned(), object.kind().to_owned());
+        self.seen.insert(kind, object.resource_version().to_owned());
+    }
+
+    fn put(&mut self, object: Object, owner: &str) -> Vec<LiveChange> {
+        let key = object.key();
+        let mut changes = Vec::new();
+        let owner: Arc<str> = match self.owners.get_key_value(owner) {
+            Some((known, _)) => known.clone(),
+            None => owner.into(),
+        };
+        if let Some(entry) = self.objects.get(&key) {
+            if entry.object.resource_version() == object.resource_version()
+                || newer(entry.object.resource_version(), object.resource_version())
+            {
+                return changes;
+            }
+            if entry.owner != owner {
+                changes.extend(self.remove(&key));
+            }
+        }
+        let object = Arc::new(object);
+        self.owners.entry(owner.clone()).or_default().insert(key.clone());
+        self.objects.insert(key.clone(), Entry { object: object.clone(), owner: owner.clone() });
+        changes.push(LiveChange { key, owner, object: Some(object) });
+        changes
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> Option<LiveChange> {
+        let entry = self.objects.remove(key)?;
+        if let Some(keys) = self.owners.get_mut(&entry.owner) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.owners.remove(&entry.owner);
+            }
+        }
+        Some(LiveChange { key: key.clone(), owner: entry.owner, object: None })
+    }
+}
+
+/// Whether a resource version is known to be later than another one of the same kind. Those of the API server itself are
+/// numbers that can be compared; of those that are not (some aggregated APIs) nothing is known, and the watch decides.
+fn newer(a: &str, b: &str) -> bool {
+    match (a.parse::<u128>(), b.parse::<u128>()) {
+        (Ok(a), Ok(b)) => a > b,
+        _ => false,
+    }
+}
+
+/// Drops what only costs memory: managed fields of managers that nobody asks about.
+pub(crate) fn lean(object: &mut Object, managers: &[String]) {
+    let Some(metadata) = object.0.get_mut("metadata").and_then(serde_json::Value::as_object_mut) else { return };
+    if let Some(fields) = metadata.get_mut("managedFields").and_then(serde_json::Value::as_array_mut) {
+        fields.retain(|entry| {
+            let manager = entry.get("manager").and_then(serde_json::Value::as_str);
+            manager.is_some_and(|manager| managers.iter().any(|ours| ours == manager))
+        });
+        fields.shrink_to_fit();
+        if fields.is_empty() {
+            metadata.shift_remove("managedFields");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(name: &str, version: u64) -> Object {
+        Object(json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "n", "resourceVersion": version.to_string()}}))
+    }
+
+    fn kind() -> (String, String) {
+        (String::new(), "ConfigMap".to_owned())
+    }
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("", "ConfigMap", "n", name)
+    }
+
+    fn listed(objects: &[(&str, u64, &str)], version: &str) -> Store {
+        let mut store = Store::default();
+        let objects = objects.iter().map(|(name, v, owner)| (object(name, *v), (*owner).to_owned())).collect();
+        store.restarted(&kind(), version, objects);
+        store
+    }
+
+    /// `a@app=7 b@app gone`, for short tables.
+    fn told(changes: &[LiveChange]) -> String {
+        let one = |change: &LiveChange| {
+            let state = change.object.as_ref().map_or(" gone".into(), |o| format!("={}", o.resource_version()));
+            format!("{}@{}{state}", change.key.name, change.owner)
+        };
+        changes.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    fn version(store: &Store, name: &str) -> String {
+        store.get(&key(name)).map_or("-".into(), |object| object.resource_version().to_owned())
+    }
+
+    #[test]
+    fn events_are_news_once() {
+        let mut store = listed(&[("a", 5, "app")], "5");
+        assert_eq!(told(&store.changed(object("a", 6), "app")), "a@app=6");
+        assert_eq!(told(&store.changed(object("a", 6), "app")), "");
+        assert_eq!(told(&store.changed(object("a", 7), "other")), "a@app gone a@other=7");
+        assert_eq!(told(&store.lost(&object("a", 8))), "a@other gone");
+        assert_eq!((store.len(), store.owned_by("other").len()), (0, 0));
+    }
+
+    #[test]
+    fn our_own_writes_are_known_at_once_and_are_no_news() {
+        let mut store = listed(&[("a", 5, "app")], "5");
+        assert_eq!(told(&store.record(object("a", 9), Some("app"))), "");
+        assert_eq!(version(&store, "a"), "9");
+        // Late events from before our write change nothing, its own event is no news, a later one is.
+        assert_eq!(told(&store.changed(object("a", 7), "app")), "");
+        assert_eq!(version(&store, "a"), "9");
+        assert_eq!(told(&store.changed(object("a", 9), "app")), "");
+        assert_eq!(told(&store.changed(object("a", 10), "app")), "a@app=10");
+    }
+
+    #[test]
+    fn a_late_record_does_not_bring_a_deleted_object_back() {
+        let mut store = listed(&[("a", 5, "app")], "5");
+        store.changed(object("a", 6), "app");
+        store.lost(&object("a", 7));
+        store.record(object("a", 6), Some("app"));
+        assert_eq!(version(&store, "a"), "-");
+        // A new object of the same name survives the late deletion of the old one.
+        store.record(object("a", 9), Some("app"));
+        assert_eq!(told(&store.lost(&object("a", 8))), "");
+        assert_eq!(version(&store, "a"), "9");
+    }
+
+    #[test]
+    fn a_new_list_tells_the_difference() {
+        let mut store = listed(&[("same", 1, "app"), ("changed", 2, "app"), ("gone", 3, "app")], "3");
+        store.record(object("ours", 12), Some("app"));
+        let list = vec![
+            (object("same", 1), "app".to_owned()),
+            (object("changed", 8), "app".to_owned()),
+            (object("new", 9), "app".to_owned()),
+        ];
+        let mut changes = store.restarted(&kind(), "10", list);
+        changes.sort_by(|a, b| a.key.cmp(&b.key));
+        assert_eq!(told(&changes), "changed@app=8 gone@app gone new@app=9");
+        // Written after the list was made: still there.
+        assert_eq!(version(&store, "ours"), "12");
+        assert_eq!(store.owned_by("app").len(), 4);
+    }
+
+    #[test]
+    fn what_nobody_owns_is_not_kept() {
+        let mut store = listed(&[("a", 5, "app")], "5");
+        store.record(object("b", 6), None);
+        assert_eq!(version(&store, "b"), "-");
+        assert_eq!(told(&store.record(object("a", 7), None)), "a@app gone");
+    }
+
+    #[test]
+    fn other_managers_fields_are_dropped() {
+        let mut object = Object(json!({"metadata": {"managedFields": [
+            {"manager": "lockstep", "fieldsV1": {}}, {"manager": "kube-controller-manager"}]}, "status": {"x": 1}}));
+        lean(&mut object, &["lockstep".to_owned()]);
+        assert_eq!(object.at("/metadata/managedFields/0/manager"), Some(&"lockstep".into()));
+        assert_eq!(object.at("/metadata/managedFields/1"), None);
+        lean(&mut object, &[]);
+        assert_eq!(object.at("/metadata/managedFields"), None);
+        assert_eq!(object.at("/status/x"), Some(&1.into()));
+    }
+
+    #[test]
+    fn versions_compare_as_numbers_where_they_are() {
+        assert!(newer("10", "9") && !newer("9", "10") && !newer("9", "9"));
+        assert!(!newer("b", "a"));
+    }
+}

@@ -1,0 +1,214 @@
+//! How well an object is.
+//!
+//! A rule per kind, in the table below; the kstatus conventions for custom resources. To add a kind, add a function (one file per
+//! family) and a line to the table.
+
+mod apps;
+mod argo;
+mod batch;
+mod core;
+mod extension;
+mod kstatus;
+mod pod;
+
+use std::fmt;
+
+use resources::{HealthStatus, Object, ObjectKey};
+use serde::Serialize;
+use serde_json::Value;
+
+/// How well an object or an application is, with a sentence for a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// The answer.
+    pub status: HealthStatus,
+    /// What it is waiting for, or what is wrong; may be empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+impl Health {
+    /// A health with its sentence.
+    pub fn new(status: HealthStatus, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    pub(crate) fn healthy() -> Self {
+        Self::new(HealthStatus::Healthy, "")
+    }
+
+    pub(crate) fn progressing(message: impl Into<String>) -> Self {
+        Self::new(HealthStatus::Progressing, message)
+    }
+
+    pub(crate) fn degraded(message: impl Into<String>) -> Self {
+        Self::new(HealthStatus::Degraded, message)
+    }
+
+    pub(crate) fn suspended(message: impl Into<String>) -> Self {
+        Self::new(HealthStatus::Suspended, message)
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Health> for resources::Health {
+    fn from(health: Health) -> Self {
+        Self { status: Some(health.status), message: health.message, ..Self::default() }
+    }
+}
+
+type Rule = fn(&Object) -> Health;
+
+const RULES: &[(&str, &str, Rule)] = &[
+    ("", "PersistentVolumeClaim", core::persistent_volume_claim),
+    ("", "Pod", pod::pod),
+    ("", "Service", core::service),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", extension::custom_resource_definition),
+    ("apiregistration.k8s.io", "APIService", extension::api_service),
+    ("apps", "DaemonSet", apps::daemon_set),
+    ("apps", "Deployment", apps::deployment),
+    ("apps", "ReplicaSet", apps::replica_set),
+    ("apps", "StatefulSet", apps::stateful_set),
+    ("argoproj.io", "Application", argo::application),
+    ("argoproj.io", "ApplicationSet", argo::application_set),
+    ("autoscaling", "HorizontalPodAutoscaler", core::horizontal_pod_autoscaler),
+    ("batch", "CronJob", batch::cron_job),
+    ("batch", "Job", batch::job),
+    ("extensions", "Ingress", core::ingress),
+    ("networking.k8s.io", "Ingress", core::ingress),
+];
+
+/// How well a live object is. `None`: objects of this kind are neither well nor ill (a ConfigMap).
+pub fn health(object: &Object) -> Option<Health> {
+    if object.is_being_deleted() {
+        return Some(being_deleted(object));
+    }
+    let (group, kind) = (object.group(), object.kind());
+    match RULES.iter().find(|(rule_group, rule_kind, _)| *rule_group == group && *rule_kind == kind) {
+        Some((_, _, rule)) => Some(rule(object)),
+        None if crate::kinds::is_builtin_group(group) => None,
+        None => kstatus::custom_resource(object),
+    }
+}
+
+fn being_deleted(object: &Object) -> Health {
+    let finalizers: Vec<&str> = object
+        .at("/metadata/finalizers")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    match finalizers.as_slice() {
+        [] => Health::progressing("being deleted"),
+        held => Health::progressing(format!("being deleted, waiting for finalizer {}", held.join(", "))),
+    }
+}
+
+/// One object of an application, as far as the application's health is concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct ResourceHealth<'a> {
+    /// Which object.
+    pub key: &'a ObjectKey,
+    /// Its health; `None` for kinds that have none.
+    pub health: Option<&'a Health>,
+    /// Git has it and the cluster has not.
+    pub missing: bool,
+    /// Whether it is left out: hooks, and objects with the annotation `argocd.argoproj.io/ignore-healthcheck: "true"`.
+    pub ignored: bool,
+}
+
+/// Whether an object asks to be left out of its application's health.
+pub fn ignores_health_check(object: &Object) -> bool {
+    object.annotation("argocd.argoproj.io/ignore-healthcheck") == Some("true")
+}
+
+/// The health of an application: the worst of its objects. Missing objects count only when all are missing.
+pub fn aggregate<'a>(resources: impl IntoIterator<Item = ResourceHealth<'a>>) -> Health {
+    let (mut worst, mut missing, mut present): (Option<ResourceHealth<'a>>, _, _) = (None, 0_usize, 0_usize);
+    for resource in resources.into_iter().filter(|resource| !resource.ignored) {
+        if resource.missing {
+            missing += 1;
+            continue;
+        }
+        present += 1;
+        let status = |resource: &ResourceHealth<'_>| resource.health.map(|health| health.status);
+        if resource.health.is_some() && status(&resource) > worst.as_ref().and_then(status) {
+            worst = Some(resource);
+        }
+    }
+    if missing > 0 && present == 0 {
+        let objects = if missing == 1 { "its only object is" } else { "all its objects are" };
+        return Health::new(HealthStatus::Missing, format!("{objects} missing in the cluster"));
+    }
+    match worst {
+        Some(ResourceHealth { key, health: Some(health), .. }) if health.status != HealthStatus::Healthy => {
+            let message = if health.message.is_empty() { String::new() } else { format!(": {}", health.message) };
+            Health::new(health.status, format!("{key}{message}"))
+        }
+        _ => Health::healthy(),
+    }
+}
+
+/// A condition of `status.conditions`.
+#[derive(Clone, Copy)]
+pub(crate) struct Condition<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) status: &'a str,
+    pub(crate) reason: &'a str,
+    pub(crate) message: &'a str,
+}
+
+impl<'a> Condition<'a> {
+    pub(crate) fn is_true(&self) -> bool {
+        self.status == "True"
+    }
+
+    pub(crate) fn is_false(&self) -> bool {
+        self.status == "False"
+    }
+
+    /// The message, or the reason where there is none.
+    pub(crate) fn text(&self) -> &'a str {
+        if self.message.is_empty() { self.reason } else { self.message }
+    }
+}
+
+pub(crate) fn condition(value: &Value) -> Condition<'_> {
+    let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
+    Condition { kind: text("type"), status: text("status"), reason: text("reason"), message: text("message") }
+}
+
+pub(crate) fn conditions(object: &Object) -> impl Iterator<Item = Condition<'_>> {
+    object.at("/status/conditions").and_then(Value::as_array).into_iter().flatten().map(condition)
+}
+
+pub(crate) fn find_condition<'a>(object: &'a Object, kind: &str) -> Option<Condition<'a>> {
+    conditions(object).find(|condition| condition.kind == kind)
+}
+
+pub(crate) fn number(object: &Object, pointer: &str) -> Option<i64> {
+    object.at(pointer).and_then(Value::as_i64)
+}
+
+pub(crate) fn text<'a>(object: &'a Object, pointer: &str) -> &'a str {
+    object.at(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether a controller has not yet seen the newest change, where it says what it has seen.
+pub(crate) fn is_unobserved(object: &Object) -> bool {
+    let generation = number(object, "/metadata/generation").unwrap_or(0);
+    generation > number(object, "/status/observedGeneration").unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

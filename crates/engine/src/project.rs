@@ -1,0 +1,363 @@
+//! What a project permits, and the sentence that says what it does not.
+
+use resources::{AppProject, Application, Destination, GroupKind};
+use serde::Serialize;
+
+use crate::glob::{Pattern, matches};
+use crate::plan::Plan;
+
+/// The names under which one cluster is known: addresses (`https://kubernetes.default.svc`, its real one) and names (`in-cluster`,
+/// the one that its worker was given).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Addresses.
+    pub servers: Vec<String>,
+    /// Names.
+    pub names: Vec<String>,
+}
+
+impl Target {
+    /// The cluster that an Application's destination names, and nothing more.
+    pub fn of(destination: &Destination) -> Self {
+        let some = |text: &String| if text.is_empty() { vec![] } else { vec![text.clone()] };
+        Self { servers: some(&destination.server), names: some(&destination.name) }
+    }
+
+    /// With the other names of the same cluster.
+    pub fn with(mut self, servers: &[&str], names: &[&str]) -> Self {
+        let add = |list: &mut Vec<String>, more: &[&str]| {
+            for text in more {
+                if !text.is_empty() && !list.iter().any(|known| known == text) {
+                    list.push((*text).to_owned());
+                }
+            }
+        };
+        add(&mut self.servers, servers);
+        add(&mut self.names, names);
+        self
+    }
+
+    /// The name for people.
+    fn shown(&self) -> &str {
+        self.names.first().or(self.servers.first()).map_or("?", String::as_str)
+    }
+}
+
+/// A rule of a project that an application breaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// The project's name.
+    pub project: String,
+    /// The field of the project that would permit it.
+    pub field: &'static str,
+    /// What is not permitted, and what to change.
+    pub message: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+fn violation(project: &AppProject, field: &'static str, what: &str, fix: &str) -> Violation {
+    let name = project.name();
+    Violation { project: name.into(), field, message: format!("project {name} does not permit {what}: {fix}") }
+}
+
+/// Whether the project's applications may come from a repository.
+pub fn source_permitted(project: &AppProject, repository: &str) -> Result<(), Violation> {
+    let url = normalized(repository);
+    let (mut permitted, mut denied_by) = (false, None);
+    for pattern in &project.spec.source_repos {
+        let (pattern, deny) = negated(pattern);
+        let hit = pattern == "*" || Pattern::for_path(&normalized(pattern)).matches(&url);
+        if hit && deny {
+            denied_by = Some(pattern);
+        }
+        permitted |= hit && !deny;
+    }
+    match denied_by {
+        Some(pattern) => Err(violation(
+            project,
+            "spec.sourceRepos",
+            &format!("the repository {repository}"),
+            &format!("its spec.sourceRepos excludes !{pattern}"),
+        )),
+        None if permitted => Ok(()),
+        None => Err(violation(
+            project,
+            "spec.sourceRepos",
+            &format!("the repository {repository}"),
+            "add it to the project's spec.sourceRepos, or choose another project",
+        )),
+    }
+}
+
+/// Whether the project's applications may write to a namespace of a cluster.
+pub fn destination_permitted(project: &AppProject, target: &Target, namespace: &str) -> Result<(), Violation> {
+    let what = format!("namespace {:?} in cluster {}", namespace, target.shown());
+    let field = "spec.destinations";
+    let mut permitted = false;
+    for item in &project.spec.destinations {
+        let server = permits_any(&item.server, &target.servers);
+        let name = permits_any(&item.name, &target.names);
+        let inside = permits(&item.namespace, namespace);
+        if (server || name) && inside {
+            permitted = true;
+            continue;
+        }
+        let denies = |pattern: &str, permitted: bool| !permitted && negated(pattern).1;
+        if denies(&item.server, server) || denies(&item.name, name) || denies(&item.namespace, inside) {
+            let shown = [&item.server, &item.name, &item.namespace].into_iter().find(|text| negated(text).1);
+            let fix = format!("its spec.destinations excludes {}", shown.map_or("", String::as_str));
+            return Err(violation(project, field, &what, &fix));
+        }
+    }
+    if permitted {
+        return Ok(());
+    }
+    Err(violation(
+        project,
+        field,
+        &what,
+        "add the destination to the project's spec.destinations, or choose another project",
+    ))
+}
+
+/// Whether the project's applications may have objects of a kind. `namespaced` tells which of the two pairs of lists counts.
+pub fn kind_permitted(
+    project: &AppProject,
+    group: &str,
+    kind: &str,
+    name: &str,
+    namespaced: bool,
+) -> Result<(), Violation> {
+    let spec = &project.spec;
+    let shown = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
+    if !namespaced {
+        let hit = |list: &[resources::GroupKindName]| {
+            list.iter().any(|item| {
+                matches(&item.group, group)
+                    && matches(&item.kind, kind)
+                    && (item.name.is_empty() || matches(&item.name, name))
+            })
+        };
+        let what = format!("the cluster-scoped {shown} {name}");
+        if hit(&spec.cluster_resource_blacklist) {
+            let field = "spec.clusterResourceBlacklist";
+            return Err(violation(project, field, &what, "remove it from the project's spec.clusterResourceBlacklist"));
+        }
+        if !hit(&spec.cluster_resource_whitelist) {
+            let field = "spec.clusterResourceWhitelist";
+            return Err(violation(project, field, &what, "add it to the project's spec.clusterResourceWhitelist"));
+        }
+        return Ok(());
+    }
+    let hit = |list: &[GroupKind]| list.iter().any(|item| matches(&item.group, group) && matches(&item.kind, kind));
+    let what = format!("objects of kind {shown}");
+    if hit(&spec.namespace_resource_blacklist) {
+        let field = "spec.namespaceResourceBlacklist";
+        return Err(violation(
+            project,
+            field,
+            &what,
+            "remove the kind from the project's spec.namespaceResourceBlacklist",
+        ));
+    }
+    if spec.namespace_resource_whitelist.as_deref().is_some_and(|list| !hit(list)) {
+        let field = "spec.namespaceResourceWhitelist";
+        return Err(violation(project, field, &what, "add the kind to the project's spec.namespaceResourceWhitelist"));
+    }
+    Ok(())
+}
+
+/// Whether an Application in this namespace may use the project. In the control namespace it always may.
+pub fn source_namespace_permitted(
+    project: &AppProject,
+    namespace: &str,
+    control_namespace: &str,
+) -> Result<(), Violation> {
+    if namespace == control_namespace
+        || project.spec.source_namespaces.iter().any(|pattern| matches(pattern, namespace))
+    {
+        return Ok(());
+    }
+    Err(violation(
+        project,
+        "spec.sourceNamespaces",
+        &format!("Applications in namespace {namespace}"),
+        "add the namespace to the project's spec.sourceNamespaces",
+    ))
+}
+
+/// Every rule that the application itself breaks, whatever it renders to.
+pub fn application_violations(
+    project: &AppProject,
+    application: &Application,
+    target: &Target,
+    control_namespace: &str,
+) -> Vec<Violation> {
+    let mut found: Vec<Violation> =
+        source_namespace_permitted(project, application.namespace(), control_namespace).err().into_iter().collect();
+    for source in application.sources() {
+        found.extend(source_permitted(project, &source.repo_url).err());
+    }
+    found.extend(destination_permitted(project, target, &application.spec.destination.namespace).err());
+    distinct(found)
+}
+
+/// Every rule that the plan's objects break.
+pub fn plan_violations(project: &AppProject, target: &Target, plan: &Plan) -> Vec<Violation> {
+    let keys = plan.waves.iter().flat_map(|wave| {
+        let steps = wave.prune.iter().chain(&wave.apply).filter(|step| !step.implicit);
+        steps.map(|step| &step.key).chain(&wave.unchanged)
+    });
+    let mut found = Vec::new();
+    for key in keys {
+        let namespaced = !key.namespace.is_empty();
+        found.extend(kind_permitted(project, &key.group, &key.kind, &key.name, namespaced).err());
+        if namespaced {
+            found.extend(destination_permitted(project, target, &key.namespace).err());
+        }
+    }
+    distinct(found)
+}
+
+fn distinct(mut found: Vec<Violation>) -> Vec<Violation> {
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|violation| seen.insert(violation.message.clone()));
+    found
+}
+
+fn negated(pattern: &str) -> (&str, bool) {
+    pattern.strip_prefix('!').map_or((pattern, false), |pattern| (pattern, true))
+}
+
+fn permits(pattern: &str, text: &str) -> bool {
+    let (pattern, deny) = negated(pattern);
+    matches(pattern, text) != deny
+}
+
+/// Whether a pattern permits one of several names of the same thing; an exclusion excludes under every name.
+fn permits_any(pattern: &str, names: &[String]) -> bool {
+    if names.is_empty() {
+        return false;
+    }
+    let (pattern, deny) = negated(pattern);
+    names.iter().any(|name| matches(pattern, name)) != deny
+}
+
+/// Repositories are the same whatever the letter case, with or without `.git`, in URL or in scp form.
+fn normalized(url: &str) -> String {
+    let mut url = url.trim().to_lowercase();
+    if !url.contains("://")
+        && let Some((host, path)) = url.split_once(':')
+        && host.contains('@')
+    {
+        url = format!("ssh://{host}/{}", path.trim_start_matches('/'));
+    }
+    url.trim_end_matches('/').trim_end_matches(".git").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn project(spec: Value) -> AppProject {
+        AppProject::parse(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": {"name": "team"}, "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn sources() {
+        for (patterns, repository, want) in [
+            (json!(["*"]), "https://git.example.com/acme/a", true),
+            (json!([]), "https://git.example.com/acme/a", false),
+            (json!(["https://git.example.com/acme/*"]), "https://git.example.com/acme/a.git", true),
+            (json!(["https://git.example.com/acme/*"]), "https://git.example.com/acme/a/b", false),
+            (json!(["https://git.example.com/acme/**"]), "https://git.example.com/acme/a/b", true),
+            (json!(["https://git.example.com/acme/a.git"]), "https://GIT.example.com/Acme/A", true),
+            (json!(["git@git.example.com:acme/*"]), "ssh://git@git.example.com/acme/a.git", true),
+            (json!(["*", "!https://git.example.com/acme/secret"]), "https://git.example.com/acme/secret.git", false),
+            (json!(["!https://git.example.com/acme/secret", "*"]), "https://git.example.com/acme/a", true),
+            (json!(["!https://git.example.com/acme/secret"]), "https://git.example.com/acme/a", false),
+        ] {
+            let got = source_permitted(&project(json!({"sourceRepos": patterns})), repository);
+            assert_eq!(got.is_ok(), want, "{patterns} {repository}");
+        }
+        let error = source_permitted(&project(json!({})), "https://git.example.com/a").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "project team does not permit the repository https://git.example.com/a: add it to the project's spec.sourceRepos, or \
+             choose another project"
+        );
+    }
+
+    #[test]
+    fn destinations() {
+        let target = Target {
+            servers: vec!["https://kubernetes.default.svc".into()],
+            names: vec!["in-cluster".into(), "prod".into()],
+        };
+        for (destinations, namespace, want) in [
+            (json!([{"server": "*", "namespace": "*"}]), "dev", true),
+            (json!([]), "dev", false),
+            (json!([{"server": "https://kubernetes.default.svc", "namespace": "team-*"}]), "team-a", true),
+            (json!([{"server": "https://kubernetes.default.svc", "namespace": "team-*"}]), "dev", false),
+            (json!([{"name": "prod", "namespace": "*"}]), "dev", true),
+            (json!([{"name": "nonprod", "namespace": "*"}]), "dev", false),
+            (
+                json!([{"server": "*", "namespace": "!kube-system"}, {"server": "*", "namespace": "*"}]),
+                "kube-system",
+                false,
+            ),
+            (json!([{"server": "*", "namespace": "!kube-system"}, {"server": "*", "namespace": "*"}]), "dev", true),
+            (json!([{"server": "*", "namespace": "!kube-*"}]), "dev", true),
+            (json!([{"name": "!prod", "namespace": "*"}, {"name": "*", "namespace": "*"}]), "dev", false),
+            (json!([{"name": "!other", "namespace": "*"}]), "dev", true),
+            (json!([{"server": "*", "namespace": "dev"}]), "", false),
+        ] {
+            let got = destination_permitted(&project(json!({"destinations": destinations})), &target, namespace);
+            assert_eq!(got.is_ok(), want, "{destinations} {namespace:?} {got:?}");
+        }
+    }
+
+    #[test]
+    fn kinds() {
+        let (role, map) = (("rbac.authorization.k8s.io", "ClusterRole", false), ("", "ConfigMap", true));
+        for (spec, (group, kind, namespaced), want) in [
+            (json!({}), map, true),
+            (json!({}), role, false),
+            (json!({"clusterResourceWhitelist": [{"group": "*", "kind": "*"}]}), role, true),
+            (json!({"clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}]}), role, false),
+            (json!({"clusterResourceWhitelist": [{"group": "*", "kind": "Cluster*", "name": "x"}]}), role, true),
+            (json!({"clusterResourceWhitelist": [{"group": "*", "kind": "*", "name": "y"}]}), role, false),
+            (
+                json!({"clusterResourceWhitelist": [{"group": "*", "kind": "*"}], "clusterResourceBlacklist": [{"group": "*", "kind": "ClusterRole"}]}),
+                role,
+                false,
+            ),
+            (json!({"namespaceResourceWhitelist": []}), map, false),
+            (json!({"namespaceResourceWhitelist": [{"group": "", "kind": "ConfigMap"}]}), map, true),
+            (json!({"namespaceResourceWhitelist": [{"group": "apps", "kind": "*"}]}), map, false),
+            (json!({"namespaceResourceBlacklist": [{"group": "", "kind": "ConfigMap"}]}), map, false),
+            (json!({"namespaceResourceBlacklist": [{"group": "", "kind": "Secret"}]}), map, true),
+        ] {
+            let got = kind_permitted(&project(spec.clone()), group, kind, "x", namespaced);
+            assert_eq!(got.is_ok(), want, "{spec} {kind} {got:?}");
+        }
+    }
+
+    #[test]
+    fn namespaces_of_applications() {
+        let project = project(json!({"sourceNamespaces": ["team-*"]}));
+        for (namespace, want) in [("argocd", true), ("team-a", true), ("other", false)] {
+            assert_eq!(source_namespace_permitted(&project, namespace, "argocd").is_ok(), want, "{namespace}");
+        }
+    }
+}

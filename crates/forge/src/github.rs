@@ -1,0 +1,7 @@
+//! GitHub.com and GitHub Enterprise Server.
+
+pub(crate) mod client;
+mod feedback;
+mod hooks;
+mod pulls;
+pub(crate) mod webhook;

@@ -1,0 +1,96 @@
+use serde::Deserialize;
+use wire::{PullRequestAction, Push, delivery};
+
+use crate::webhook::Headers;
+use crate::webhook::changes::{CommitPayload, changed_paths};
+use crate::webhook::payload::{
+    Account, Event, Malformation, RepositoryPayload, action, base_of, commit, first_line, full_ref, is_zero, json,
+    lenient, pull_request,
+};
+
+pub(crate) const EVENT: &str = "X-GitHub-Event";
+pub(crate) const DELIVERY: &str = "X-GitHub-Delivery";
+const SIGNATURE: &str = "X-Hub-Signature-256";
+
+/// The signature in hexadecimal digits.
+pub(crate) fn signature(headers: &Headers) -> Option<&str> {
+    headers.get(SIGNATURE)?.strip_prefix("sha256=")
+}
+
+pub(crate) fn parse(event: &str, payload: &[u8]) -> Result<Event, Malformation> {
+    match event {
+        "ping" => Ok(Event::Ping),
+        "push" => push(json(payload)?),
+        "pull_request" => pull_request(payload, pull_request_action, api_url),
+        _ => Ok(Event::Ignored { action: action(payload) }),
+    }
+}
+
+#[derive(Deserialize)]
+struct PushPayload {
+    r#ref: String,
+    before: String,
+    after: String,
+    #[serde(default, deserialize_with = "lenient")]
+    created: bool,
+    #[serde(default, deserialize_with = "lenient")]
+    deleted: bool,
+    #[serde(default, deserialize_with = "lenient")]
+    forced: bool,
+    #[serde(default, deserialize_with = "lenient")]
+    commits: Vec<CommitPayload>,
+    /// Not in today's webhooks, only in the events API; honoured if it comes.
+    #[serde(default)]
+    size: Option<usize>,
+    #[serde(default)]
+    head_commit: Option<HeadCommit>,
+    #[serde(default, deserialize_with = "lenient")]
+    pusher: Account,
+    repository: RepositoryPayload,
+}
+
+#[derive(Deserialize)]
+struct HeadCommit {
+    #[serde(default, deserialize_with = "lenient")]
+    message: String,
+}
+
+fn push(payload: PushPayload) -> Result<Event, Malformation> {
+    let (before, after) = (commit(payload.before, "before")?, commit(payload.after, "after")?);
+    let created = payload.created || is_zero(&before);
+    let deleted = payload.deleted || is_zero(&after);
+    // Of a new, deleted or forced ref the commits do not tell the difference between before and after.
+    let tells = !created && !deleted && !payload.forced;
+    let changed_paths = tells.then(|| changed_paths(&payload.commits, &after, payload.size)).flatten();
+    let push = Push {
+        r#ref: full_ref(payload.r#ref)?,
+        before,
+        after,
+        created,
+        deleted,
+        forced: payload.forced,
+        changed_paths,
+        pusher: payload.pusher.name.or(payload.pusher.login).unwrap_or_default(),
+        title: payload.head_commit.map(|head| first_line(&head.message)).unwrap_or_default(),
+    };
+    Ok(Event::Known { repository: payload.repository.check(api_url)?, event: delivery::Event::Push(push) })
+}
+
+fn pull_request_action(name: &str) -> Option<PullRequestAction> {
+    Some(match name {
+        "opened" => PullRequestAction::Opened,
+        "reopened" => PullRequestAction::Reopened,
+        "synchronize" => PullRequestAction::Synchronized,
+        "closed" => PullRequestAction::Closed,
+        "labeled" => PullRequestAction::Labeled,
+        "unlabeled" => PullRequestAction::Unlabeled,
+        "edited" => PullRequestAction::Edited,
+        "ready_for_review" => PullRequestAction::ReadyForReview,
+        "converted_to_draft" => PullRequestAction::ConvertedToDraft,
+        _ => return None,
+    })
+}
+
+fn api_url(repository: &RepositoryPayload) -> Option<String> {
+    base_of(&repository.statuses_url, "/repos/")
+}

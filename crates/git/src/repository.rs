@@ -1,0 +1,402 @@
+//! The way in: all repositories, and one of them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gix::ObjectId;
+use tokio::sync::Semaphore;
+
+use crate::fetch::{Fetcher, Got, Listing, Shared, Target};
+use crate::mirror::{Mirror, Tip};
+use crate::process::Program;
+use crate::revision::check_full_ref;
+use crate::snapshot::Inner;
+use crate::{Commit, Credentials, GitError, RepositoryUrl, Resolved, Revision, Snapshot, VersionRange, changes};
+
+/// Processes at once over all repositories. Most of their time is waiting for the forge.
+const MAX_PROCESSES: usize = 16;
+/// How long the name of the default branch is believed while its commit agrees with `HEAD`'s.
+const HEAD_BELIEVED: Duration = Duration::from_secs(600);
+
+/// How to fetch, from where, and how much.
+pub struct GitConfig {
+    /// The folder for the mirrors; made if it is not there. One process at a time.
+    pub root: PathBuf,
+    /// Who we are for each repository.
+    pub credentials: Arc<dyn Credentials>,
+    /// The limit for one `git fetch`, from start to end. A first fetch brings the whole history.
+    pub fetch_timeout: Duration,
+    /// The largest mirror, in bytes as stored. Looked at while a fetch runs and before the next.
+    pub max_repository_bytes: u64,
+    /// Allow `file://` and absolute paths. Only for tests and tools: with it, whoever writes an Application's source can
+    /// read every repository on the disk.
+    pub allow_local: bool,
+}
+
+/// All repositories. Cheap to clone.
+#[derive(Clone)]
+pub struct Git {
+    shared: Arc<Shared>,
+    root: PathBuf,
+    repositories: Arc<Mutex<HashMap<String, Arc<Repository>>>>,
+}
+
+/// One repository: what its remote has, and its mirror.
+pub struct Repository {
+    fetcher: Arc<Fetcher>,
+    listing: tokio::sync::Mutex<Option<(Instant, Arc<Listing>)>>,
+    head: Mutex<Option<(Instant, String)>>,
+}
+
+/// What a fetch of a pushed commit brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Where the ref stands now; a newer commit than the pushed one if there was another push.
+    pub tip: Commit,
+    /// Whether the ref contains the pushed commit. If not, it must not be applied: it was pushed away again, or never
+    /// was there.
+    pub reachable: bool,
+}
+
+impl Git {
+    /// Prepares the folder; no repository is touched yet.
+    ///
+    /// # Errors
+    /// [`GitError::NoGit`] without `git` on PATH, [`GitError::Disk`] if the folder cannot be made.
+    pub fn open(config: GitConfig) -> Result<Self, GitError> {
+        let root = std::path::absolute(&config.root).map_err(GitError::disk("finding the mirrors' folder"))?;
+        let shared = Shared {
+            program: Program::find(&root)?,
+            credentials: config.credentials,
+            fetch_timeout: config.fetch_timeout,
+            max_repository_bytes: config.max_repository_bytes,
+            allow_local: config.allow_local,
+            processes: Semaphore::new(MAX_PROCESSES),
+            packing: Semaphore::new(1),
+        };
+        Ok(Self { shared: Arc::new(shared), root, repositories: Arc::default() })
+    }
+
+    /// The repository at this URL. Its mirror is made at the first use. URLs that differ only in user information,
+    /// letter case of the host, or `/` at the end are the same repository; those with another scheme or port are not,
+    /// even if their keys match, because they may be reached with other credentials.
+    #[must_use]
+    pub fn repository(&self, url: &RepositoryUrl) -> Arc<Repository> {
+        let folder = url.folder();
+        let mut repositories = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
+        // The user counts for ssh, and user information in an HTTP URL is a credential.
+        let known = format!(
+            "{folder} {} {:?}",
+            url.user().unwrap_or_default(),
+            url.password().map(crate::credentials::Secret::reveal)
+        );
+        let made = repositories.entry(known).or_insert_with(|| {
+            let mirror = Mirror::new(self.root.join(&folder), url.to_string());
+            let fetcher = Fetcher::new(url.clone(), mirror, Arc::clone(&self.shared));
+            Arc::new(Repository {
+                fetcher: Arc::new(fetcher),
+                listing: tokio::sync::Mutex::new(None),
+                head: Mutex::new(None),
+            })
+        });
+        Arc::clone(made)
+    }
+
+    /// How many `git` processes have been started since [`open`](Self::open).
+    #[must_use]
+    pub fn processes_started(&self) -> u64 {
+        self.shared.program.started()
+    }
+}
+
+impl Repository {
+    /// The URL, for messages and for matching.
+    #[must_use]
+    pub fn url(&self) -> &RepositoryUrl {
+        &self.fetcher.url
+    }
+
+    fn mirror(&self) -> &Arc<Mirror> {
+        &self.fetcher.mirror
+    }
+
+    /// Fetches what a webhook says was pushed: one `git fetch` of the ref in the common case, none if the ref is known to
+    /// stand at this commit. `commit` may be an annotated tag's own name, as some forges send it.
+    ///
+    /// Always asks the remote unless the ref stands exactly at `commit`: a commit that the ref contains may be an older
+    /// push, but also what a forced push has gone back to.
+    ///
+    /// # Errors
+    /// [`GitError::NotThereYet`] when the forge does not have the ref or the commit, or shows the ref where it stood
+    /// before the push: ask again for a while. Otherwise what prevented the fetch.
+    pub async fn fetch_pushed(&self, commit: &Commit, full_ref: &str) -> Result<Fetched, GitError> {
+        check_full_ref(full_ref)?;
+        let id = commit.id()?;
+        if let Some(tip) = self.known_tip(full_ref).await?
+            && (tip.named == id || tip.commit == *commit)
+        {
+            return Ok(Fetched { tip: tip.commit, reachable: true });
+        }
+        let got = self.fetcher.fetch(Target::Ref(full_ref.to_owned()), Some(id)).await?;
+        let Got::Tip(tip) = got else { return Err(self.not_there_yet(full_ref)) };
+        if tip.named == id || tip.commit == *commit {
+            return Ok(Fetched { tip: tip.commit, reachable: true });
+        }
+        if !self.mirror().has(&id) && self.fetcher.fetch(Target::Commit(commit.clone()), None).await? != Got::Here {
+            return Err(self.not_there_yet(commit.as_str()));
+        }
+        let pushed = self.mirror().peel(id)?.ok_or_else(|| self.not_there_yet(commit.as_str()))?;
+        let mirror = Arc::clone(self.mirror());
+        let newest = tip.commit.id()?;
+        let (contained, behind) = blocking(move || {
+            let contained = changes::is_ancestor(&mirror, pushed, newest)?;
+            Ok((contained, !contained && changes::is_ancestor(&mirror, newest, pushed)?))
+        })
+        .await?;
+        if behind {
+            return Err(self.not_there_yet(&format!("{full_ref} at {}", commit.short())));
+        }
+        Ok(Fetched { tip: tip.commit, reachable: contained })
+    }
+
+    /// Finds out what a revision means now, and fetches that commit.
+    ///
+    /// # Errors
+    /// [`GitError::RevisionNotFound`] when there is no such revision, otherwise what prevented the fetch.
+    pub async fn resolve(&self, revision: &Revision) -> Result<Resolved, GitError> {
+        match revision {
+            Revision::Head => self.resolve_head().await,
+            Revision::Ref(name) => {
+                check_full_ref(name)?;
+                self.resolve_ref(name).await?.ok_or_else(|| self.no_revision(revision, ""))
+            }
+            Revision::Name(name) => self.resolve_name(revision, name).await,
+            Revision::Commit(commit) => self.resolve_commit(revision, commit).await,
+            Revision::Versions(range) => self.resolve_versions(revision, range).await,
+        }
+    }
+
+    async fn resolve_ref(&self, full_ref: &str) -> Result<Option<Resolved>, GitError> {
+        match self.fetcher.fetch(Target::Ref(full_ref.to_owned()), None).await? {
+            Got::Tip(tip) => Ok(Some(Resolved { commit: tip.commit, full_ref: Some(full_ref.to_owned()) })),
+            Got::Here | Got::Nothing => Ok(None),
+        }
+    }
+
+    async fn resolve_head(&self) -> Result<Resolved, GitError> {
+        let known = self.head.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, branch)) = known
+            && at.elapsed() < HEAD_BELIEVED
+        {
+            let both = tokio::join!(self.resolve_ref("HEAD"), self.resolve_ref(&branch));
+            if let (Some(head), Some(branch)) = (both.0?, both.1?)
+                && head.commit == branch.commit
+            {
+                return Ok(branch);
+            }
+        }
+        let listing = self.fetcher.list(&["--symref"], &["HEAD".to_owned()]).await?;
+        let branch = listing.head.filter(|name| check_full_ref(name).is_ok());
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = branch.clone().map(|name| (Instant::now(), name));
+        let resolved = self.resolve_ref(branch.as_deref().unwrap_or("HEAD")).await?;
+        let resolved = resolved.ok_or_else(|| self.no_revision(&Revision::Head, " (the repository is empty)"))?;
+        // Without the name of a branch (a remote whose HEAD stands at a commit) there is no ref that a push could move.
+        Ok(Resolved { full_ref: branch, ..resolved })
+    }
+
+    async fn resolve_name(&self, revision: &Revision, name: &str) -> Result<Resolved, GitError> {
+        for folder in ["refs/heads", "refs/tags"] {
+            if let Some(resolved) = self.resolve_ref(&format!("{folder}/{name}")).await? {
+                return Ok(resolved);
+            }
+        }
+        // Also `heads/main`, which git itself would find.
+        if name.contains('/')
+            && let Some(resolved) = self.resolve_ref(&format!("refs/{name}")).await?
+        {
+            return Ok(resolved);
+        }
+        if let Ok(range) = VersionRange::parse(name)
+            && let Ok(resolved) = self.resolve_versions(revision, &range).await
+        {
+            return Ok(resolved);
+        }
+        let abbreviated = (4..40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit());
+        if !abbreviated {
+            return Err(self.no_revision(revision, ""));
+        }
+        if self.find_abbreviated(name)?.is_none() {
+            // A remote cannot be asked for a part of a name: fetch what most people mean.
+            self.resolve_head().await?;
+        }
+        let commit =
+            self.find_abbreviated(name)?.ok_or_else(|| self.no_revision(revision, "; give a commit's full name"))?;
+        Ok(Resolved { commit, full_ref: None })
+    }
+
+    fn find_abbreviated(&self, digits: &str) -> Result<Option<Commit>, GitError> {
+        let Ok(prefix) = gix::hash::Prefix::from_hex(digits) else { return Ok(None) };
+        let found = self.mirror().with(|repository| {
+            let mut candidates = std::collections::HashSet::new();
+            repository.objects.lookup_prefix(prefix, Some(&mut candidates)).map_err(|e| self.mirror().damage(e))?;
+            let commits = candidates
+                .into_iter()
+                .filter(|id| repository.find_header(*id).is_ok_and(|h| h.kind() == gix::objs::Kind::Commit));
+            Ok(commits.collect::<Vec<ObjectId>>())
+        })?;
+        match found.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(Commit::from_id(*one))),
+            _ => Err(self.no_revision(&Revision::Name(digits.to_owned()), "; several commits begin like this")),
+        }
+    }
+
+    async fn resolve_commit(&self, revision: &Revision, commit: &Commit) -> Result<Resolved, GitError> {
+        if self.fetcher.fetch(Target::Commit(commit.clone()), None).await? != Got::Here {
+            return Err(self.no_revision(revision, ""));
+        }
+        let id =
+            self.mirror().peel(commit.id()?)?.ok_or_else(|| self.mirror().damage("a fetched commit is missing"))?;
+        Ok(Resolved { commit: Commit::from_id(id), full_ref: None })
+    }
+
+    async fn resolve_versions(&self, revision: &Revision, range: &VersionRange) -> Result<Resolved, GitError> {
+        let listing = self.fetcher.list(&["--tags"], &[]).await?;
+        let tags = listing.refs.keys().filter_map(|name| name.strip_prefix("refs/tags/"));
+        let best = range.best(tags).ok_or_else(|| self.no_revision(revision, "; no tag satisfies it"))?;
+        let full_ref = format!("refs/tags/{best}");
+        check_full_ref(&full_ref)?;
+        self.resolve_ref(&full_ref).await?.ok_or_else(|| self.no_revision(revision, ""))
+    }
+
+    /// Branches and tags of the remote and their commits, for polling; annotated tags by the commit that they name. Calls
+    /// at the same time share one `git ls-remote`.
+    ///
+    /// # Errors
+    /// What prevented the listing.
+    pub async fn remote_refs(&self) -> Result<Vec<(String, Commit)>, GitError> {
+        let asked = Instant::now();
+        let mut last = self.listing.lock().await;
+        let shared = last.as_ref().filter(|(started, _)| *started > asked).map(|(_, listing)| Arc::clone(listing));
+        let listing = match shared {
+            Some(listing) => listing,
+            None => {
+                let started = Instant::now();
+                let listing = Arc::new(self.fetcher.list(&["--heads", "--tags"], &[]).await?);
+                *last = Some((started, Arc::clone(&listing)));
+                listing
+            }
+        };
+        Ok(listing.refs.iter().map(|(name, commit)| (name.clone(), commit.clone())).collect())
+    }
+
+    /// Whether the commit has been fetched.
+    #[must_use]
+    pub fn has(&self, commit: &Commit) -> bool {
+        commit.id().is_ok_and(|id| self.mirror().has(&id))
+    }
+
+    /// Whether `a` is `b` or in its history. Both must have been fetched.
+    ///
+    /// # Errors
+    /// [`GitError::NotFetched`], or a damaged mirror.
+    pub fn is_ancestor(&self, a: &Commit, b: &Commit) -> Result<bool, GitError> {
+        changes::is_ancestor(self.mirror(), self.commit_id(a)?, self.commit_id(b)?)
+    }
+
+    /// The paths of files that differ between two commits, sorted; a file that was moved appears under both names. Folders
+    /// that are the same are not looked into.
+    ///
+    /// # Errors
+    /// [`GitError::NotFetched`], [`GitError::TooLarge`] for a change of more files than anybody would look at, or a
+    /// damaged mirror.
+    pub fn changed_paths(&self, a: &Commit, b: &Commit) -> Result<Vec<String>, GitError> {
+        changes::changed_paths(self.mirror(), self.root(self.commit_id(a)?)?, self.root(self.commit_id(b)?)?)
+    }
+
+    /// The files of a commit that has been fetched. Nothing is fetched here.
+    ///
+    /// # Errors
+    /// [`GitError::NotFetched`], or a damaged mirror.
+    pub fn snapshot(&self, commit: &Commit) -> Result<Snapshot, GitError> {
+        let root = self.root(self.commit_id(commit)?)?;
+        Ok(Snapshot { inner: Arc::new(Inner { mirror: Arc::clone(self.mirror()), commit: commit.clone(), root }) })
+    }
+
+    /// Merges the mirror's small packs now; usually that happens in the background when there are many.
+    ///
+    /// # Errors
+    /// What git said.
+    pub async fn pack(&self) -> Result<(), GitError> {
+        self.fetcher.pack().await.map_err(|failure| failure.error(self.url(), Duration::ZERO))
+    }
+
+    fn commit_id(&self, commit: &Commit) -> Result<ObjectId, GitError> {
+        let absent = || GitError::NotFetched { repository: self.url().to_string(), commit: commit.to_string() };
+        self.mirror().peel(commit.id()?)?.ok_or_else(absent)
+    }
+
+    fn root(&self, commit: ObjectId) -> Result<ObjectId, GitError> {
+        self.mirror().with(|repository| {
+            let commit = repository.find_commit(commit).map_err(|e| self.mirror().damage(e))?;
+            // What came whole and makes no sense was pushed like this: fetching it anew would not mend it.
+            let not_a_commit =
+                |_| GitError::NotACommit { repository: self.url().to_string(), what: commit.id().to_string() };
+            commit.tree_id().map(gix::Id::detach).map_err(not_a_commit)
+        })
+    }
+
+    /// Where a ref stood at the last fetch; nothing while the mirror is damaged.
+    async fn known_tip(&self, full_ref: &str) -> Result<Option<Tip>, GitError> {
+        if self.mirror().is_damaged() {
+            return Ok(None);
+        }
+        Ok(self.mirror().tip(full_ref).ok().flatten())
+    }
+
+    fn not_there_yet(&self, what: &str) -> GitError {
+        GitError::NotThereYet { repository: self.url().to_string(), what: what.to_owned() }
+    }
+
+    fn no_revision(&self, revision: &Revision, hint: &str) -> GitError {
+        GitError::RevisionNotFound {
+            repository: self.url().to_string(),
+            revision: revision.to_string(),
+            hint: hint.to_owned(),
+        }
+    }
+}
+
+/// Work that takes the processor for longer than the runtime's threads should be held.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, GitError> + Send + 'static,
+) -> Result<R, GitError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| {
+        Err(GitError::Disk { action: "reading the mirror".into(), message: "the work was interrupted".into() })
+    })
+}
+
+impl fmt::Debug for GitConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GitConfig")
+            .field("root", &self.root)
+            .field("fetch_timeout", &self.fetch_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Git {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Git({})", self.root.display())
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Repository({})", self.fetcher.url)
+    }
+}

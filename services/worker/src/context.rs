@@ -1,0 +1,275 @@
+//! What every part of the worker shares.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bus::Bus;
+use cluster::{Cluster, LiveStore};
+use git::{Git, RepositoryKey, RepositoryUrl};
+use render::Renderer;
+use resources::{ObjectKey, annotations};
+use serde_json::json;
+
+use crate::application_sets::ApplicationSets;
+use crate::config::WorkerConfig;
+use crate::feedback::{Confirmation, Publisher};
+use crate::heads::Heads;
+use crate::index::{Index, Tracked};
+use crate::metrics::WorkerMetrics;
+use crate::projects::Projects;
+use crate::queue::KeyedQueue;
+use crate::reconcile::Causes;
+use crate::registry::{Managed, Registry};
+use crate::reports::ReportLog;
+use crate::tracker::{CommitCheck, CommitKey, Conclusion, Origin, Tracker, Verdict};
+use crate::wanted::{self, Wanted};
+use crate::{AppId, intake};
+
+/// The API group of the resources that people write.
+pub const GROUP: &str = "argoproj.io";
+
+/// Shared by every task of one worker.
+pub struct Context {
+    /// What the worker was told at its start.
+    pub config: WorkerConfig,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its live objects that applications own.
+    pub live: LiveStore,
+    /// Mirrors.
+    pub git: Git,
+    /// Sources to manifests.
+    pub renderer: Renderer,
+    /// The bus.
+    pub bus: Arc<dyn Bus>,
+    /// The way into the outbox.
+    pub publisher: Publisher,
+    /// The applications.
+    pub registry: Registry,
+    /// The AppProjects.
+    pub projects: Projects,
+    /// The ApplicationSets.
+    pub application_sets: ApplicationSets,
+    /// Where followed revisions stand.
+    pub heads: Heads,
+    /// The applications to reconcile.
+    pub queue: KeyedQueue<AppId, Causes>,
+    /// Recent reports.
+    pub reports: ReportLog,
+    /// Counters.
+    pub metrics: WorkerMetrics,
+    /// What the cluster is: version and API versions, for Helm.
+    pub capabilities: Mutex<Capabilities>,
+    pub(crate) index: Mutex<Index>,
+    pub(crate) tracker: Mutex<Tracker>,
+    pub(crate) urls: Mutex<HashMap<RepositoryKey, RepositoryUrl>>,
+    /// Repositories whose pull requests some ApplicationSet follows.
+    pub(crate) previewed: Mutex<HashSet<RepositoryKey>>,
+}
+
+/// What charts may ask of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Capabilities {
+    /// `1.36.3`.
+    pub version: String,
+    /// `apps/v1`, `apps/v1/Deployment`, …
+    pub api_versions: Vec<String>,
+}
+
+impl Context {
+    /// The namespace of the control resources.
+    pub fn namespace(&self) -> &str {
+        &self.config.options.namespace
+    }
+
+    /// The cluster's name.
+    pub fn cluster_name(&self) -> &str {
+        &self.config.cluster
+    }
+
+    /// Whether an application or an ApplicationSet follows the repository.
+    pub fn follows(&self, repository: &RepositoryKey) -> bool {
+        !locked(&self.index).revisions(repository).is_empty()
+            || self.application_sets.follows(repository)
+            || self.is_previewed(repository)
+    }
+
+    /// Whether an ApplicationSet makes previews of the repository's pull requests.
+    pub fn is_previewed(&self, repository: &RepositoryKey) -> bool {
+        locked(&self.previewed).contains(repository)
+    }
+
+    /// The repository's address as the resources spell it.
+    pub fn url_of(&self, repository: &RepositoryKey) -> Option<RepositoryUrl> {
+        locked(&self.urls).get(repository).cloned()
+    }
+
+    /// Which forge an address belongs to, as far as the configured accounts tell.
+    pub fn forge_of(&self, url: &RepositoryUrl) -> wire::Forge {
+        let account = self.application_sets.forges.for_url(&url.to_string(), None);
+        account.map_or(wire::Forge::Unspecified, |(account, _)| account.kind().into())
+    }
+
+    /// Remembers how the resources spell a repository's address.
+    pub fn remember_url(&self, url: &RepositoryUrl) {
+        locked(&self.urls).entry(url.key()).or_insert_with(|| url.clone());
+    }
+
+    /// The revisions of a repository that applications or ApplicationSets follow.
+    pub fn revisions(&self, repository: &RepositoryKey) -> BTreeSet<String> {
+        let mut revisions = locked(&self.index).revisions(repository);
+        revisions.extend(self.application_sets.revisions(repository));
+        revisions
+    }
+
+    /// Every place that somebody follows.
+    pub fn places(&self) -> Vec<Tracked> {
+        let mut places = locked(&self.index).places();
+        for place in self.application_sets.places() {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
+    }
+
+    /// The applications that read one of the changed paths.
+    pub fn concerned(&self, place: &Tracked, changed: &[String]) -> BTreeSet<AppId> {
+        locked(&self.index).concerned(place, changed)
+    }
+
+    /// A commit concerns these applications from now on.
+    pub fn begin(&self, key: &CommitKey, origin: &Origin, concerned: &BTreeSet<AppId>) -> Confirmation {
+        let concerned: Vec<AppId> = concerned.iter().cloned().collect();
+        let total = self.registry.len();
+        self.publish_under_lock(|tracker| tracker.begin(key, origin.clone(), &concerned, total))
+    }
+
+    /// An application is somewhere on its way.
+    pub fn progress(&self, key: &CommitKey, application: &AppId, sentence: &str) -> Confirmation {
+        let total = self.registry.len();
+        self.publish_under_lock(|tracker| tracker.progress(key, application, sentence, total))
+    }
+
+    /// An application has ended with a commit.
+    pub fn conclude(&self, key: &CommitKey, application: &AppId, conclusion: Conclusion) -> Confirmation {
+        let total = self.registry.len();
+        self.publish_under_lock(|tracker| tracker.conclude(key, application, conclusion, total))
+    }
+
+    /// A commit that has ended is looked at again: one of its applications has recovered.
+    pub fn reopen(&self, key: &CommitKey) {
+        let mut tracker = locked(&self.tracker);
+        for managed in self.registry.all() {
+            let wanted = managed.state().wanted.clone();
+            for wanted in wanted.iter().filter(|wanted| wanted.key().as_ref() == Some(key)) {
+                tracker.resume(key, wanted.origin(), &managed.id, wanted.conclusion());
+            }
+        }
+    }
+
+    /// A commit ends before any application is concerned.
+    pub fn tell(&self, key: &CommitKey, origin: &Origin, conclusion: Conclusion) -> Confirmation {
+        self.publish_under_lock(|tracker| {
+            let state = match conclusion.verdict {
+                Verdict::Success | Verdict::Superseded => wire::CheckState::Success,
+                Verdict::Failure => wire::CheckState::Failure,
+                Verdict::Error => wire::CheckState::Error,
+            };
+            let check = wire::Check {
+                context: tracker.context(None),
+                state: state.into(),
+                description: conclusion.sentence,
+                target_url: String::new(),
+            };
+            vec![CommitCheck { commit: key.commit.clone(), origin: origin.clone(), application: None, check }]
+        })
+    }
+
+    /// Checks go out in the order in which they were decided, so they are handed over before the tracker is let go.
+    fn publish_under_lock(&self, decide: impl FnOnce(&mut Tracker) -> Vec<CommitCheck>) -> Confirmation {
+        let mut tracker = locked(&self.tracker);
+        let checks = decide(&mut tracker);
+        self.publisher.checks(checks)
+    }
+
+    /// A commit is wanted of an application from now on. Returns the older commit that it supersedes, if one was pending.
+    pub fn want(
+        &self,
+        application: &Managed,
+        wanted: Wanted,
+        received_us: i64,
+        routed_us: i64,
+    ) -> Option<(CommitKey, Conclusion)> {
+        let mut state = application.state();
+        let key = wanted.repository_key();
+        let newer = wanted.commit.clone();
+        let place = state.wanted.iter().position(|known| known.repository_key() == key);
+        if let Some(known) = place.and_then(|place| state.wanted.get(place))
+            && known.commit == newer
+            && known.is_pending()
+        {
+            // The same delivery again, after a kill between recording and acknowledging.
+            return None;
+        }
+        let older = match place {
+            Some(place) => Some(std::mem::replace(&mut state.wanted[place], wanted)),
+            None => {
+                state.wanted.push(wanted);
+                None
+            }
+        };
+        state.wanted_version += 1;
+        state.timeline = crate::timeline::Timeline::default();
+        state.timeline.mark_at("received", received_us);
+        state.timeline.mark_at("routed", routed_us);
+        state.cause = "delivery";
+        state.settling_since = None;
+        state.failures = 0;
+        state.refused = 0;
+        let older = older.filter(|older| older.is_pending() && older.commit != newer)?;
+        let sentence = format!("superseded by {}", intake::short(&newer));
+        Some((older.key()?, Conclusion { verdict: Verdict::Superseded, sentence }))
+    }
+
+    /// Writes the annotation until it says what is wanted. Returns early if the application is gone.
+    pub async fn write_wanted(&self, application: &Managed) {
+        let version = application.state().wanted_version;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let _writing = application.writing.lock().await;
+            let (text, writing) = {
+                let state = application.state();
+                if state.wanted_written >= version {
+                    return;
+                }
+                (wanted::format(&state.wanted), state.wanted_version)
+            };
+            let patch = json!({ "metadata": { "annotations": { annotations::WANTED: text } } });
+            match self.cluster.merge_patch(&application_key(&application.id), &patch).await {
+                Ok(_) => {
+                    application.state().wanted_written = writing;
+                    return;
+                }
+                Err(error) if error.is_not_found() => return,
+                Err(error) => {
+                    tracing::warn!(application = %application.id, %error, "wanted.not_written; trying again");
+                }
+            }
+            drop(_writing);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+}
+
+/// The key of an Application in its cluster.
+pub fn application_key(id: &AppId) -> ObjectKey {
+    ObjectKey::new(GROUP, "Application", &id.namespace, &id.name)
+}
+
+/// What these locks guard is never left half changed, so a panic elsewhere does not make it unusable.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,433 @@
+//! From the queue of this cluster to the applications: which of them a delivery concerns, what is wanted of each, and only
+//! then the acknowledgement.
+//!
+//! Deliveries of one repository are handled one after the other, those of different repositories side by side.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bus::{Received, names};
+use git::{Commit, GitError, RepositoryUrl};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wire::delivery::Event;
+use wire::{Delivery, Envelope, Push, PullRequestAction};
+
+use crate::index::Tracked;
+use crate::reconcile::{Cause, Causes};
+use crate::tracker::{CommitKey, Conclusion, Origin, Verdict};
+use crate::wanted::Wanted;
+use crate::{AppId, Context, heads};
+
+/// Messages taken from the queue and not yet acknowledged.
+const PREFETCH: u16 = 256;
+/// A forge's API and Git can lag behind its webhook: so long is a commit asked for again.
+const LAG: Duration = Duration::from_secs(300);
+
+/// What to do with the message afterwards.
+#[derive(Debug)]
+pub enum Handled {
+    /// Everything it asks for is recorded.
+    Done,
+    /// Later.
+    Retry(Duration, String),
+    /// Never; a person has to look.
+    Dead(String),
+}
+
+/// Consumes this cluster's queue until the worker is stopped.
+pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let queue = names::worker_queue(&ctx.config.cluster);
+    let mut consumer = ctx.bus.consume(&queue, PREFETCH).await.context("cannot consume this cluster's queue")?;
+    let mut lanes: HashMap<String, mpsc::UnboundedSender<Received>> = HashMap::new();
+    loop {
+        let received = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            received = consumer.next() => received,
+        };
+        let Some(received) = received else {
+            anyhow::bail!("the bus ended the consumer of {queue}; start the worker again once the bus is well");
+        };
+        let lane = lane_of(&received);
+        let mut received = Some(received);
+        if let Some(sender) = lanes.get(&lane)
+            && let Some(message) = received.take()
+            && let Err(mpsc::error::SendError(message)) = sender.send(message)
+        {
+            received = Some(message);
+        }
+        if let Some(message) = received {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let _ = sender.send(message);
+            tokio::spawn(serve(ctx.clone(), receiver));
+            lanes.insert(lane, sender);
+        }
+    }
+}
+
+/// Messages with the same lane keep their order.
+fn lane_of(received: &Received) -> String {
+    let envelope = Envelope::try_from(&received.message).ok();
+    let delivery = envelope.and_then(|envelope| envelope.open::<Delivery>().ok());
+    delivery.and_then(|delivery| delivery.repository).map(|repository| repository.full_name()).unwrap_or_default()
+}
+
+async fn serve(ctx: Arc<Context>, mut messages: mpsc::UnboundedReceiver<Received>) {
+    while let Some(received) = messages.recv().await {
+        let handled = handle(&ctx, &received).await;
+        let done = match handled {
+            Handled::Done => received.ack().await,
+            Handled::Retry(after, reason) => received.retry(after, &reason).await,
+            Handled::Dead(reason) => {
+                tracing::warn!(%reason, "delivery.dead: see `lockstep deliveries dead`");
+                received.dead_letter(&reason).await
+            }
+        };
+        if let Err(error) = done {
+            // The bus gives the message again; handling it twice changes nothing.
+            tracing::warn!(%error, "delivery.not_settled");
+        }
+    }
+}
+
+async fn handle(ctx: &Arc<Context>, received: &Received) -> Handled {
+    let envelope = match Envelope::try_from(&received.message) {
+        Ok(envelope) => envelope,
+        Err(error) => return Handled::Dead(error.to_string()),
+    };
+    if envelope.r#type == wire::types::COMMAND {
+        return match envelope.open::<wire::Command>() {
+            Ok(command) => crate::commands::handle(ctx, &command).await,
+            Err(error) => Handled::Dead(error.to_string()),
+        };
+    }
+    match envelope.open::<Delivery>() {
+        Ok(delivery) => handle_delivery(ctx, &delivery, received.attempt).await,
+        Err(error) => Handled::Dead(error.to_string()),
+    }
+}
+
+/// Handles one delivery; also called for what polling found.
+pub async fn handle_delivery(ctx: &Arc<Context>, delivery: &Delivery, attempt: u32) -> Handled {
+    ctx.metrics.deliveries.inc();
+    match &delivery.event {
+        Some(Event::Push(push)) => {
+            let urls = followed_urls(ctx, delivery);
+            if urls.is_empty() {
+                return Handled::Done;
+            }
+            handle_push(ctx, delivery, push, &urls, attempt).await
+        }
+        Some(Event::PullRequest(pull)) => handle_pull_request(ctx, delivery, pull, attempt).await,
+        None => Handled::Dead("the delivery carries no event; it comes from a newer receiver: update the worker".into()),
+    }
+}
+
+/// The addresses of the delivery's repository that something in this cluster follows.
+fn followed_urls(ctx: &Context, delivery: &Delivery) -> Vec<RepositoryUrl> {
+    let Some(repository) = &delivery.repository else { return Vec::new() };
+    let mut urls: Vec<RepositoryUrl> = Vec::new();
+    for address in repository.clone_urls.iter().chain([&repository.html_url]) {
+        let Ok(url) = RepositoryUrl::parse(address) else { continue };
+        if urls.iter().all(|known| known.key() != url.key()) && ctx.follows(&url.key()) {
+            urls.push(ctx.url_of(&url.key()).unwrap_or(url));
+        }
+    }
+    urls
+}
+
+async fn handle_push(
+    ctx: &Arc<Context>,
+    delivery: &Delivery,
+    push: &Push,
+    urls: &[RepositoryUrl],
+    attempt: u32,
+) -> Handled {
+    if push.deleted {
+        return Handled::Done;
+    }
+    let received_us = delivery.received_at_unix_ms * 1000;
+    let default_branch = delivery.repository.as_ref().map_or("", |repository| repository.default_branch.as_str());
+    let origin = origin_of(delivery);
+    for url in urls {
+        let places: Vec<Tracked> = ctx
+            .revisions(&url.key())
+            .into_iter()
+            .filter(|revision| may_follow(revision, &push.r#ref, default_branch))
+            .map(|revision| Tracked { repository: url.key(), revision })
+            .collect();
+        let key = CommitKey { repository: url.key(), commit: push.after.clone() };
+        if places.is_empty() {
+            // The pull request's own event brings the check of a commit that only a preview follows.
+            if !ctx.is_previewed(&url.key()) {
+                ctx.begin(&key, &origin, &BTreeSet::new()).confirmed().await;
+            }
+            continue;
+        }
+        let outcome = match concerned_by_push(ctx, url, push, &places).await {
+            Ok(outcome) => outcome,
+            Err(error) => match on_git_error(ctx, &key, &origin, delivery, attempt, &error).await {
+                Some(handled) => return handled,
+                None => continue,
+            },
+        };
+        let sets = ctx.application_sets.on_push(ctx, &url.key(), &outcome.heads).await;
+        let mut concerned = outcome.concerned;
+        concerned.extend(sets.applications);
+        let routed = Timestamp::now().as_microsecond();
+        let confirmation = record(ctx, url, &push.after, &origin, delivery, &concerned, (received_us, routed), sets.failures);
+        confirmation.await;
+        for (application, newer) in outcome.superseded {
+            let sentence = format!("superseded by {}", short(&newer));
+            ctx.conclude(&key, &application, Conclusion { verdict: Verdict::Superseded, sentence }).confirmed().await;
+        }
+    }
+    Handled::Done
+}
+
+/// What a push means for the applications.
+#[derive(Debug, Default)]
+struct Outcome {
+    concerned: BTreeSet<AppId>,
+    /// Concerned, and already at a newer commit that changes them again.
+    superseded: Vec<(AppId, String)>,
+    /// Where each place stands now.
+    heads: Vec<(Tracked, Commit)>,
+}
+
+/// Why a commit cannot be routed.
+#[derive(Debug, thiserror::Error)]
+enum RouteError {
+    /// It is not on the ref any more: somebody pushed over it.
+    #[error("no longer on {reference}: nothing to do")]
+    NotReachable { reference: String },
+    /// It cannot be had.
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+async fn concerned_by_push(
+    ctx: &Arc<Context>,
+    url: &RepositoryUrl,
+    push: &Push,
+    places: &[Tracked],
+) -> Result<Outcome, RouteError> {
+    let repository = ctx.git.repository(url);
+    let pushed = Commit::parse(&push.after)?;
+    let fetched = repository.fetch_pushed(&pushed, &push.r#ref).await?;
+    let mut outcome = Outcome::default();
+    if !fetched.reachable {
+        return Err(RouteError::NotReachable { reference: push.r#ref.clone() });
+    }
+    for place in places {
+        // What a constraint or an ambiguous name means now, only the forge can say.
+        let commit = if names_exactly(&place.revision, &push.r#ref) || place.revision == "HEAD" {
+            pushed.clone()
+        } else {
+            heads::ask(&ctx.git, url, place).await?
+        };
+        let known = ctx.heads.known(place).await;
+        let (from, newer) = match known {
+            Some(head) if head == commit => (before(push), None),
+            Some(head) if !repository.has(&head) => (before(push), None),
+            Some(head) if repository.is_ancestor(&commit, &head)? => (before(push), Some(head)),
+            Some(head) => {
+                ctx.heads.advance(place, commit.clone()).await;
+                (Some(head), None)
+            }
+            None => {
+                ctx.heads.advance(place, commit.clone()).await;
+                (before(push), None)
+            }
+        };
+        let changed = match from.filter(|from| repository.has(from)) {
+            Some(from) => repository.changed_paths(&from, &commit)?,
+            // Nothing to compare with: a new branch, or history we have not seen. Everything may have changed.
+            None => vec![String::new()],
+        };
+        let concerned = ctx.concerned(place, &changed);
+        match newer {
+            None => {
+                outcome.heads.push((place.clone(), commit));
+                outcome.concerned.extend(concerned);
+            }
+            Some(head) => {
+                let again = ctx.concerned(place, &repository.changed_paths(&commit, &head)?);
+                for application in concerned {
+                    if again.contains(&application) {
+                        outcome.superseded.push((application, head.to_string()));
+                    } else {
+                        outcome.concerned.insert(application);
+                    }
+                }
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+fn before(push: &Push) -> Option<Commit> {
+    Commit::parse(&push.before).ok().filter(|commit| !commit.is_zero())
+}
+
+/// What to do about a failed fetch; `None` where the check has said it and nothing more can be done.
+async fn on_git_error(
+    ctx: &Arc<Context>,
+    key: &CommitKey,
+    origin: &Origin,
+    delivery: &Delivery,
+    attempt: u32,
+    error: &RouteError,
+) -> Option<Handled> {
+    let age = Timestamp::now().as_millisecond() - delivery.received_at_unix_ms;
+    let passing = matches!(error, RouteError::Git(error) if error.is_transient() || matches!(error, GitError::NotThereYet { .. }));
+    if passing && age < i64::try_from(LAG.as_millis()).unwrap_or(i64::MAX) {
+        let pause = Duration::from_millis(500) * 2u32.pow(attempt.min(6));
+        return Some(Handled::Retry(pause.min(Duration::from_secs(30)), error.to_string()));
+    }
+    let sentence = error.to_string();
+    let verdict = match error {
+        RouteError::NotReachable { .. } => Verdict::Superseded,
+        RouteError::Git(_) => Verdict::Error,
+    };
+    ctx.tell(key, origin, Conclusion { verdict, sentence: sentence.clone() }).confirmed().await;
+    (verdict == Verdict::Error).then_some(Handled::Dead(sentence))
+}
+
+/// Records what is wanted of each application, wakes them, and returns what must be awaited before the delivery may be
+/// acknowledged.
+#[expect(clippy::too_many_arguments, reason = "everything that a delivery brings, once")]
+async fn record(
+    ctx: &Arc<Context>,
+    url: &RepositoryUrl,
+    commit: &str,
+    origin: &Origin,
+    delivery: &Delivery,
+    concerned: &BTreeSet<AppId>,
+    (received_us, routed_us): (i64, i64),
+    failures: Vec<(AppId, Conclusion)>,
+) {
+    let key = CommitKey { repository: url.key(), commit: commit.into() };
+    let mut confirmations = Vec::new();
+    let mut managed = Vec::new();
+    for id in concerned {
+        let Some(application) = ctx.registry.get(id) else { continue };
+        let wanted = Wanted::new(url, commit, origin, delivery.received_at_unix_ms);
+        if let Some((older, conclusion)) = ctx.want(&application, wanted, received_us, routed_us) {
+            confirmations.push(ctx.conclude(&older, id, conclusion));
+        }
+        managed.push(application);
+    }
+    let mut everybody: BTreeSet<AppId> = managed.iter().map(|application| application.id.clone()).collect();
+    everybody.extend(failures.iter().map(|(id, _)| id.clone()));
+    confirmations.push(ctx.begin(&key, origin, &everybody));
+    for (id, conclusion) in failures {
+        confirmations.push(ctx.conclude(&key, &id, conclusion));
+    }
+    for application in &managed {
+        ctx.queue.push(application.id.clone(), Causes::of(Cause::Delivery));
+        application.newer.notify_waiters();
+    }
+    let writes = managed.iter().map(|application| ctx.write_wanted(application));
+    futures::future::join_all(writes).await;
+    for confirmation in confirmations {
+        confirmation.confirmed().await;
+    }
+}
+
+async fn handle_pull_request(
+    ctx: &Arc<Context>,
+    delivery: &Delivery,
+    pull: &wire::PullRequest,
+    attempt: u32,
+) -> Handled {
+    let Some(head) = &pull.head else { return Handled::Dead("the pull request names no head commit".into()) };
+    let Some(repository) = &delivery.repository else { return Handled::Dead("no repository".into()) };
+    let Some(url) = repository.clone_urls.iter().find_map(|address| RepositoryUrl::parse(address).ok()) else {
+        return Handled::Dead("the repository has no clone address that can be read".into());
+    };
+    if !ctx.is_previewed(&url.key()) {
+        return Handled::Done;
+    }
+    let url = ctx.url_of(&url.key()).unwrap_or(url);
+    let closed = pull.action() == PullRequestAction::Closed;
+    if !closed && let Ok(commit) = Commit::parse(&head.commit) {
+        let reference = format!("refs/pull/{}/head", pull.number);
+        if let Err(error) = ctx.git.repository(&url).fetch_pushed(&commit, &reference).await {
+            let key = CommitKey { repository: url.key(), commit: head.commit.clone() };
+            let origin = origin_of(delivery);
+            return on_git_error(ctx, &key, &origin, delivery, attempt, &error.into()).await.unwrap_or(Handled::Done);
+        }
+    }
+    let sets = ctx.application_sets.on_pull_request(ctx, repository, pull).await;
+    if let Some(reason) = sets.retry {
+        return Handled::Retry(Duration::from_secs(2), reason);
+    }
+    if closed {
+        return Handled::Done;
+    }
+    let received = delivery.received_at_unix_ms * 1000;
+    let routed = Timestamp::now().as_microsecond();
+    let origin = origin_of(delivery);
+    if !sets.applications.is_empty() || !sets.failures.is_empty() {
+        record(ctx, &url, &head.commit, &origin, delivery, &sets.applications, (received, routed), sets.failures).await;
+    }
+    Handled::Done
+}
+
+/// Where a delivery's commit came from.
+pub fn origin_of(delivery: &Delivery) -> Origin {
+    Origin {
+        forge: delivery.forge(),
+        repository: delivery.repository.clone().unwrap_or_default(),
+        delivery: delivery.id.clone(),
+    }
+}
+
+/// Whether a revision as written can mean this ref.
+fn may_follow(revision: &str, reference: &str, default_branch: &str) -> bool {
+    if revision == "HEAD" {
+        return default_branch.is_empty() || reference.strip_prefix("refs/heads/") == Some(default_branch);
+    }
+    if names_exactly(revision, reference) {
+        return true;
+    }
+    // A constraint over tags, or `1.2` which may be one.
+    reference.starts_with("refs/tags/") && Commit::parse(revision).is_err() && !revision.starts_with("refs/")
+}
+
+fn names_exactly(revision: &str, reference: &str) -> bool {
+    revision == reference || reference.strip_prefix("refs/heads/") == Some(revision)
+}
+
+/// The first seven digits, as people write commits.
+pub fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_revision_a_ref_moves() {
+        let cases = [
+            ("HEAD", "refs/heads/main", "main", true),
+            ("HEAD", "refs/heads/dev", "main", false),
+            ("HEAD", "refs/heads/dev", "", true),
+            ("main", "refs/heads/main", "main", true),
+            ("main", "refs/heads/main-2", "main", false),
+            ("refs/heads/main", "refs/heads/main", "main", true),
+            ("v1.2.0", "refs/tags/v1.2.0", "main", true),
+            (">=1.0.0", "refs/tags/v1.2.0", "main", true),
+            ("feature/x", "refs/heads/feature/x", "main", true),
+            ("0123456789012345678901234567890123456789", "refs/tags/v1", "main", false),
+        ];
+        for (revision, reference, default_branch, expected) in cases {
+            assert_eq!(may_follow(revision, reference, default_branch), expected, "{revision} {reference}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What generators ask: Git, the clusters' Secrets, and the forge's pull requests. Every question about Git is remembered
+//! with a digest of its answer, so that a push is known to change nothing without rendering a template.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hasher as _;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use forge::{ForgeKind, RepositoryRef};
+use generators::{ClusterEntry, Lookup, LookupError, PullRequestEntry, PullRequestForge, PullRequestQuery, file_globs};
+use git::{EntryKind, RepositoryKey, RepositoryUrl, Snapshot};
+use wire::PullRequestAction;
+
+use crate::Context;
+use crate::context::locked;
+use crate::index::Tracked;
+
+/// No file that a generator reads is larger.
+const MAX_FILE: u64 = 4 << 20;
+/// So long an event counts for more than a list that the forge may have made before it.
+const EVENT_WINS: Duration = Duration::from_secs(300);
+
+/// A question about Git.
+#[derive(Clone, Debug, PartialEq)]
+enum Question {
+    Directories,
+    Files(Vec<String>),
+}
+
+/// What a set asked the last time.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// The places that were read.
+    pub places: Vec<Tracked>,
+    /// The repositories whose pull requests were asked for.
+    pub previewed: HashSet<RepositoryKey>,
+    pulls: HashSet<String>,
+    git: Vec<(RepositoryUrl, Tracked, Question, u64)>,
+}
+
+impl Answers {
+    /// Whether pull requests of this repository were asked for.
+    pub fn asks_pulls_of(&self, repository: &wire::Repository) -> bool {
+        self.pulls.contains(&pulls_key(&repository.owner, &repository.name))
+    }
+}
+
+/// One expansion's questions.
+pub struct Asking {
+    ctx: Arc<Context>,
+    answers: Mutex<Answers>,
+}
+
+impl Asking {
+    /// Nothing asked yet.
+    pub fn new(ctx: Arc<Context>) -> Self {
+        Self { ctx, answers: Mutex::default() }
+    }
+
+    /// What was asked.
+    pub fn answers(&self) -> Answers {
+        locked(&self.answers).clone()
+    }
+
+    /// Asks the same questions about Git; tells whether all answers are the same, nothing if that cannot be told.
+    pub async fn ask_git_again(&self, before: &Answers) -> Option<bool> {
+        for (url, place, question, digest) in &before.git {
+            let snapshot = self.snapshot(url, place).await.ok()?;
+            let now = match question {
+                Question::Directories => digest_of(&directories(&snapshot).ok()?),
+                Question::Files(globs) => digest_of(&files(&snapshot, globs).ok()?),
+            };
+            if now != *digest {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    async fn snapshot(&self, url: &RepositoryUrl, place: &Tracked) -> Result<Snapshot, LookupError> {
+        let failed = |error: git::GitError| {
+            if error.is_transient() { LookupError::Unavailable(error.to_string()) } else { LookupError::Refused(error.to_string()) }
+        };
+        let commit = self.ctx.heads.resolve(&self.ctx.git, url, place).await.map_err(failed)?;
+        self.ctx.git.repository(url).snapshot(&commit).map_err(failed)
+    }
+
+    fn place(&self, repository: &str, revision: &str) -> Result<(RepositoryUrl, Tracked), LookupError> {
+        let url = RepositoryUrl::parse(repository).map_err(|error| LookupError::Refused(error.to_string()))?;
+        let revision = if revision.trim().is_empty() { "HEAD" } else { revision.trim() }.to_owned();
+        let place = Tracked { repository: url.key(), revision };
+        self.ctx.remember_url(&url);
+        let mut answers = locked(&self.answers);
+        if !answers.places.contains(&place) {
+            answers.places.push(place.clone());
+        }
+        Ok((url, place))
+    }
+
+    fn remember(&self, url: RepositoryUrl, place: Tracked, question: Question, digest: u64) {
+        locked(&self.answers).git.push((url, place, question, digest));
+    }
+}
+
+#[async_trait]
+impl Lookup for Asking {
+    async fn git_directories(&self, repository: &str, revision: &str) -> Result<Vec<String>, LookupError> {
+        let (url, place) = self.place(repository, revision)?;
+        let snapshot = self.snapshot(&url, &place).await?;
+        let found = directories(&snapshot)?;
+        self.remember(url, place, Question::Directories, digest_of(&found));
+        Ok(found)
+    }
+
+    async fn git_files(
+        &self,
+        repository: &str,
+        revision: &str,
+        globs: &[String],
+    ) -> Result<Vec<(String, Bytes)>, LookupError> {
+        let (url, place) = self.place(repository, revision)?;
+        let snapshot = self.snapshot(&url, &place).await?;
+        let found = files(&snapshot, globs)?;
+        self.remember(url, place, Question::Files(globs.to_vec()), digest_of(&found));
+        let read = |(path, _): (String, String)| {
+            let content = snapshot.read(&path, MAX_FILE).map_err(|error| LookupError::Refused(error.to_string()))?;
+            Ok((path, content))
+        };
+        found.into_iter().map(read).collect()
+    }
+
+    async fn clusters(&self) -> Result<Vec<ClusterEntry>, LookupError> {
+        Ok(locked(&self.ctx.application_sets.clusters).values().cloned().collect())
+    }
+
+    async fn pull_requests(&self, query: &PullRequestQuery) -> Result<Vec<PullRequestEntry>, LookupError> {
+        let kind = match query.forge {
+            PullRequestForge::GitHub => ForgeKind::Github,
+            PullRequestForge::Gitea => ForgeKind::Gitea,
+        };
+        let sets = &self.ctx.application_sets;
+        {
+            let mut answers = locked(&self.answers);
+            answers.pulls.insert(pulls_key(&query.owner, &query.repository));
+            answers.previewed.extend(addresses(&self.ctx, kind, query));
+        }
+        let account = sets
+            .forges
+            .accounts()
+            .iter()
+            .find(|account| account.kind() == kind)
+            .ok_or_else(|| LookupError::Refused(format!("no {kind} account is configured; give the worker --forge {kind}=API_URL")))?;
+        let repository = RepositoryRef { owner: query.owner.clone(), name: query.repository.clone() };
+        sets.pulls.list(account, &repository).await
+    }
+}
+
+/// Where the repository of a query may be cloned: what a delivery's addresses are held against.
+fn addresses(ctx: &Context, kind: ForgeKind, query: &PullRequestQuery) -> Vec<RepositoryKey> {
+    let hosts = ctx.application_sets.forges.accounts().iter().filter(|account| account.kind() == kind);
+    hosts
+        .filter_map(|account| crate::application_sets::repository_url(&account.web_address()?, &query.owner, &query.repository))
+        .map(|url| {
+            ctx.remember_url(&url);
+            url.key()
+        })
+        .collect()
+}
+
+fn directories(snapshot: &Snapshot) -> Result<Vec<String>, LookupError> {
+    let entries = snapshot.list("", true).map_err(|error| LookupError::Refused(error.to_string()))?;
+    Ok(entries.into_iter().filter(|(_, entry)| entry.kind == EntryKind::Tree).map(|(path, _)| path).collect())
+}
+
+/// Path and content id of each file that a pattern matches.
+fn files(snapshot: &Snapshot, globs: &[String]) -> Result<Vec<(String, String)>, LookupError> {
+    let patterns = file_globs(globs).map_err(LookupError::Refused)?;
+    let entries = snapshot.list("", true).map_err(|error| LookupError::Refused(error.to_string()))?;
+    Ok(entries
+        .into_iter()
+        .filter(|(path, entry)| matches!(entry.kind, EntryKind::Blob | EntryKind::Executable) && patterns.is_match(path))
+        .map(|(path, entry)| (path, entry.id))
+        .collect())
+}
+
+fn digest_of(value: &impl std::hash::Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn pulls_key(owner: &str, name: &str) -> String {
+    format!("{owner}/{name}").to_lowercase()
+}
+
+/// The open pull requests of each repository: listed once, then kept up to date by events.
+#[derive(Default)]
+pub struct Pulls(Mutex<HashMap<String, Known>>);
+
+#[derive(Default)]
+struct Known {
+    listed: Option<BTreeMap<u64, PullRequestEntry>>,
+    events: BTreeMap<u64, (Instant, Option<PullRequestEntry>)>,
+}
+
+impl Known {
+    fn open(&self) -> Option<Vec<PullRequestEntry>> {
+        let mut open = self.listed.clone()?;
+        for (number, (_, entry)) in &self.events {
+            match entry {
+                Some(entry) => open.insert(*number, entry.clone()),
+                None => open.remove(number),
+            };
+        }
+        Some(open.into_values().collect())
+    }
+}
+
+impl Pulls {
+    /// Takes up an event.
+    pub fn take(&self, repository: &wire::Repository, pull: &wire::PullRequest) {
+        let entry = (pull.action() != PullRequestAction::Closed).then(|| entry_of_event(pull));
+        let mut known = locked(&self.0);
+        let known = known.entry(pulls_key(&repository.owner, &repository.name)).or_default();
+        known.events.insert(pull.number, (Instant::now(), entry));
+    }
+
+    /// The lists are read again when they are needed next.
+    pub fn forget_lists(&self) {
+        for known in locked(&self.0).values_mut() {
+            known.listed = None;
+            known.events.retain(|_, (at, _)| at.elapsed() < EVENT_WINS);
+        }
+    }
+
+    async fn list(
+        &self,
+        account: &forge::Account,
+        repository: &RepositoryRef,
+    ) -> Result<Vec<PullRequestEntry>, LookupError> {
+        let key = pulls_key(&repository.owner, &repository.name);
+        if let Some(open) = locked(&self.0).get(&key).and_then(Known::open) {
+            return Ok(open);
+        }
+        let listed = account.client().open_pulls(repository).await.map_err(|error| {
+            let sentence = format!("cannot list the pull requests of {repository}: {error}");
+            if is_passing(&error) { LookupError::Unavailable(sentence) } else { LookupError::Refused(sentence) }
+        })?;
+        let mut known = locked(&self.0);
+        let known = known.entry(key).or_default();
+        known.listed = Some(listed.into_iter().map(|pull| (pull.number, entry_of_list(pull))).collect());
+        Ok(known.open().unwrap_or_default())
+    }
+}
+
+fn entry_of_event(pull: &wire::PullRequest) -> PullRequestEntry {
+    let side = |side: &Option<wire::Side>| side.clone().unwrap_or_default();
+    PullRequestEntry {
+        number: pull.number,
+        title: pull.title.clone(),
+        branch: side(&pull.head).branch,
+        target_branch: side(&pull.base).branch,
+        head_sha: side(&pull.head).commit,
+        author: pull.author.clone(),
+        labels: pull.labels.clone(),
+        draft: pull.draft,
+        ..PullRequestEntry::default()
+    }
+}
+
+fn entry_of_list(pull: forge::pulls::OpenPull) -> PullRequestEntry {
+    PullRequestEntry {
+        number: pull.number,
+        title: pull.title,
+        branch: pull.head.branch,
+        target_branch: pull.base.branch,
+        head_sha: pull.head.commit,
+        author: pull.author,
+        labels: pull.labels,
+        draft: pull.draft,
+        ..PullRequestEntry::default()
+    }
+}
+
+fn is_passing(error: &forge::FeedbackError) -> bool {
+    matches!(error, forge::FeedbackError::Transient { .. } | forge::FeedbackError::RateLimited { .. })
+}

@@ -1,0 +1,106 @@
+//! The backstop for lost webhooks: each followed repository is asked for its refs now and then, and what moved without a
+//! delivery is handled as if one had come (G6).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use git::{Commit, RepositoryUrl, Revision};
+use jiff::Timestamp;
+use rand::Rng as _;
+use tokio_util::sync::CancellationToken;
+use wire::{Delivery, Push, delivery::Event};
+
+use crate::Context;
+use crate::index::Tracked;
+use crate::intake;
+
+/// Polls until the worker is stopped.
+pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let interval = ctx.config.options.poll_interval;
+    if interval.is_zero() {
+        return;
+    }
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(jittered(interval)) => {}
+        }
+        ctx.heads.retain(|place| ctx.follows(&place.repository));
+        let mut repositories: BTreeMap<String, (RepositoryUrl, Vec<Tracked>)> = BTreeMap::new();
+        for place in ctx.places() {
+            let Some(url) = ctx.url_of(&place.repository) else { continue };
+            repositories.entry(url.to_string()).or_insert_with(|| (url, Vec::new())).1.push(place);
+        }
+        let pause = interval / u32::try_from(repositories.len().max(1)).unwrap_or(u32::MAX) / 2;
+        for (url, places) in repositories.into_values() {
+            poll_repository(&ctx, &url, &places).await;
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(jittered(pause)) => {}
+            }
+        }
+    }
+}
+
+/// Between three and five quarters of it, so that many workers do not ask at the same moment.
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(rand::rng().random_range(0.75..1.25))
+}
+
+async fn poll_repository(ctx: &Arc<Context>, url: &RepositoryUrl, places: &[Tracked]) {
+    let refs = match ctx.git.repository(url).remote_refs().await {
+        Ok(refs) => refs,
+        Err(error) => {
+            tracing::warn!(repository = %url, %error, "poll.failed");
+            return;
+        }
+    };
+    for place in places {
+        let Some((reference, tip)) = tip_of(&place.revision, &refs) else { continue };
+        let Some(head) = ctx.heads.known(place).await else { continue };
+        if head == tip {
+            continue;
+        }
+        tracing::info!(repository = %url, revision = %place.revision, commit = %tip, "poll.moved: no webhook told of this commit");
+        let delivery = delivery(ctx, url, &reference, &head, &tip);
+        intake::handle_delivery(ctx, &delivery, 1).await;
+    }
+}
+
+/// The ref that a revision means and where it stands. Constraints over tags are resolved by the forge's own tags event, or
+/// by the next reconcile.
+fn tip_of(revision: &str, refs: &[(String, Commit)]) -> Option<(String, Commit)> {
+    let find = |name: &str| refs.iter().find(|(known, _)| known == name).cloned();
+    match Revision::parse(revision).ok()? {
+        Revision::Head => {
+            let (_, head) = find("HEAD")?;
+            refs.iter().find(|(name, commit)| name.starts_with("refs/heads/") && *commit == head).cloned()
+        }
+        Revision::Ref(name) => find(&name),
+        Revision::Name(name) => find(&format!("refs/heads/{name}")),
+        _ => None,
+    }
+}
+
+fn delivery(ctx: &Context, url: &RepositoryUrl, reference: &str, before: &Commit, after: &Commit) -> Delivery {
+    let (owner, name) = url.path().trim_matches('/').trim_end_matches(".git").rsplit_once('/').unwrap_or(("", url.path()));
+    Delivery {
+        forge: ctx.forge_of(url).into(),
+        id: format!("poll-{}", after.short()),
+        repository: Some(wire::Repository {
+            owner: owner.into(),
+            name: name.into(),
+            clone_urls: vec![url.to_string()],
+            ..Default::default()
+        }),
+        event: Some(Event::Push(Push {
+            r#ref: reference.into(),
+            before: before.to_string(),
+            after: after.to_string(),
+            ..Default::default()
+        })),
+        received_at_unix_ms: Timestamp::now().as_millisecond(),
+        body_sha256: Vec::new(),
+    }
+}

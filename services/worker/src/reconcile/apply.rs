@@ -1,0 +1,431 @@
+//! *Apply*: carries out a plan that was approved, wave by wave; each wave waits until the one before it is healthy.
+
+use std::time::Duration;
+
+use cluster::{Applied, ApplyOptions, ClusterError, DeleteOptions, Validate};
+use engine::gate::Approved;
+use engine::plan::{Action, DeletePolicy, Phase, Plan, Propagation, Step, Wave, is_deletion_approved};
+use futures::StreamExt as _;
+use futures::stream;
+use jiff::Timestamp;
+use resources::{Object, ObjectKey, Operation, ResourceResult, ResultCode};
+use serde_json::json;
+
+use super::plan::Request;
+use super::{Pass, Stop, back_off, delete, report, settle, status};
+use crate::context::application_key;
+
+/// So many requests of one operation are under way at once.
+const PARALLEL: usize = 16;
+/// How long an API server that is away is waited for inside an operation.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What an operation did.
+#[derive(Clone, Debug)]
+pub struct Performed {
+    /// As asked for.
+    pub operation: Operation,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// A line for each object.
+    pub results: Vec<ResourceResult>,
+    /// Objects that were not there before.
+    pub created: u32,
+    /// Objects that were changed.
+    pub changed: u32,
+    /// Objects that were removed.
+    pub pruned: u32,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+    /// What it did, in a sentence.
+    pub message: String,
+    /// Nothing was stored.
+    pub dry_run: bool,
+    /// Only some objects were synced.
+    pub selective: bool,
+}
+
+struct Work<'a, 'p> {
+    pass: &'a Pass<'p>,
+    dry_run: bool,
+    started: Timestamp,
+    results: Vec<ResourceResult>,
+    created: u32,
+    changed: u32,
+    pruned: u32,
+}
+
+/// Carries out the plan. Errors are for what ends the pass; what the cluster refuses is the operation's result.
+pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> Result<Performed, Stop> {
+    let plan = approved.plan();
+    let sync = request.sync();
+    announce(pass, request, plan).await?;
+    let mut work = Work {
+        pass,
+        dry_run: sync.dry_run,
+        started: request.started,
+        results: Vec::new(),
+        created: 0,
+        changed: 0,
+        pruned: 0,
+    };
+    let outcome = work.waves(plan).await;
+    if let Err(stop @ (Stop::Later(_) | Stop::Superseded)) = outcome {
+        return Err(stop);
+    }
+    let failure = match outcome {
+        Err(Stop::Failed { sentence, .. }) => Some(sentence),
+        _ => None,
+    };
+    if failure.is_some() {
+        work.sync_fail(plan).await;
+    }
+    for skipped in &plan.skipped {
+        let code = if skipped.prune { ResultCode::PruneSkipped } else { ResultCode::Synced };
+        work.results.push(status::result(&skipped.key, "", code, skipped.reason.clone(), "Sync"));
+    }
+    pass.ctx.metrics.applied.inc_by(u64::from(work.created + work.changed));
+    pass.ctx.metrics.pruned.inc_by(u64::from(work.pruned));
+    if request.drift && failure.is_none() {
+        pass.ctx.metrics.healed.inc();
+    }
+    let message = if work.dry_run { "successfully dry-run".to_owned() } else { "successfully synced (all tasks run)".to_owned() };
+    Ok(Performed {
+        operation: request.operation.clone(),
+        started: request.started,
+        finished: Timestamp::now(),
+        results: work.results,
+        created: work.created,
+        changed: work.changed,
+        pruned: work.pruned,
+        failure,
+        message,
+        dry_run: sync.dry_run,
+        selective: !sync.resources.is_empty(),
+    })
+}
+
+/// An operation that somebody asked for, or one that may take long, is recorded before it begins: so it is seen, it can be
+/// terminated, and it is taken up again after a kill. A short automated one is simply decided again.
+async fn announce(pass: &Pass<'_>, request: &Request, plan: &Plan) -> Result<(), Stop> {
+    let long = plan.waves.iter().filter(|wave| !wave.apply.is_empty() || !wave.prune.is_empty()).count() > 1;
+    if request.resumed || (request.automated && !long) {
+        return Ok(());
+    }
+    let mut patch = json!({ "status": { "operationState": {
+        "operation": request.operation,
+        "phase": "Running",
+        "message": "syncing",
+        "startedAt": resources::Time(request.started),
+        "finishedAt": null,
+        "syncResult": null,
+    } } });
+    if pass.application.operation.is_some() {
+        patch["operation"] = serde_json::Value::Null;
+    }
+    let _writing = pass.managed.writing.lock().await;
+    match pass.ctx.cluster.merge_patch(&application_key(&pass.managed.id), &patch).await {
+        Ok(object) => {
+            if let Ok(application) = resources::Application::parse(object.0) {
+                pass.managed.update(application);
+            }
+            Ok(())
+        }
+        Err(error) => Err(Stop::Later(error.to_string())),
+    }
+}
+
+impl Work<'_, '_> {
+    async fn waves(&mut self, plan: &Plan) -> Result<(), Stop> {
+        let regular: Vec<&Wave> = plan.waves.iter().filter(|wave| wave.phase != Phase::SyncFail).collect();
+        let last = regular.iter().rposition(|wave| !wave.apply.is_empty() || !wave.prune.is_empty());
+        let Some(last) = last else { return Ok(()) };
+        for (number, wave) in regular.iter().enumerate().take(last + 1) {
+            self.wave(wave).await?;
+            let hooks = wave.apply.iter().any(|step| step.hook.is_some());
+            if !self.dry_run && (number < last || hooks) {
+                self.settled(wave).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn wave(&mut self, wave: &Wave) -> Result<(), Stop> {
+        if wave.prune.iter().any(|step| step.options.confirm) {
+            self.confirmed(wave).await?;
+        }
+        let phase = wave.phase.to_string();
+        self.prune(&wave.prune, &phase).await?;
+        for tier in tiers(&wave.apply) {
+            let pass = self.pass;
+            let dry_run = self.dry_run;
+            let writes: Vec<_> = tier.iter().map(|step| perform_patiently(pass, step, dry_run)).collect();
+            let outcomes: Vec<Result<Applied, ClusterError>> = stream::iter(writes).buffered(PARALLEL).collect().await;
+            self.take(tier.iter().zip(outcomes).collect(), &phase)?;
+            let definitions: Vec<ObjectKey> =
+                tier.iter().filter(|step| step.key.kind == "CustomResourceDefinition").map(|step| step.key.clone()).collect();
+            if !definitions.is_empty() && !self.dry_run {
+                settle::wave(self.pass, &definitions).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every object of a tier is tried before the first refusal ends the operation, so that all of them are told at once.
+    fn take(&mut self, outcomes: Vec<(&Step, Result<Applied, ClusterError>)>, phase: &str) -> Result<(), Stop> {
+        let mut refused: Vec<String> = Vec::new();
+        let mut away = None;
+        for (step, outcome) in outcomes {
+            match outcome {
+                Ok(applied) => {
+                    if applied.created {
+                        self.created += 1;
+                    } else if applied.changed {
+                        self.changed += 1;
+                    }
+                    let done = match (step.hook.is_some(), applied.created, applied.changed) {
+                        (true, ..) => "hook started",
+                        (_, true, _) => "created",
+                        (_, _, true) => "configured",
+                        _ => "unchanged",
+                    };
+                    let version = applied.object.version().to_owned();
+                    let message = format!("{} {done}", step.key);
+                    let mut result = status::result(&step.key, &version, ResultCode::Synced, message, phase);
+                    if step.hook.is_some() {
+                        result.hook_type = phase.to_owned();
+                        result.status = None;
+                        result.hook_phase = Some(resources::OperationPhase::Running);
+                    }
+                    self.results.push(result);
+                }
+                Err(error) if error.is_transient() => away = Some(error.to_string()),
+                Err(error) => {
+                    let version = step.object.as_ref().map_or("", |object| object.version());
+                    let sentence = error.to_string();
+                    self.results.push(status::result(&step.key, version, ResultCode::SyncFailed, sentence.clone(), phase));
+                    refused.push(sentence);
+                }
+            }
+        }
+        match (refused.first(), away) {
+            (Some(first), _) if refused.len() > 1 => Err(Stop::sync(format!("{first} (and {} more)", refused.len() - 1))),
+            (Some(first), _) => Err(Stop::sync(first.clone())),
+            (None, Some(away)) => Err(Stop::Later(away)),
+            (None, None) => Ok(()),
+        }
+    }
+
+    async fn prune(&mut self, steps: &[Step], phase: &str) -> Result<(), Stop> {
+        for step in steps {
+            let options = delete_options(step, self.dry_run);
+            match patiently(|| self.pass.ctx.cluster.delete(&step.key, &options)).await {
+                Ok(_) => {}
+                Err(error) if error.is_not_found() || error.is_conflict() => {}
+                Err(error) if error.is_transient() => return Err(Stop::Later(error.to_string())),
+                Err(error) => {
+                    let sentence = error.to_string();
+                    self.results.push(status::result(&step.key, "", ResultCode::SyncFailed, sentence.clone(), phase));
+                    return Err(Stop::sync(sentence));
+                }
+            }
+            self.pruned += 1;
+            self.results.push(status::result(&step.key, "", ResultCode::Pruned, "pruned".into(), phase));
+        }
+        if !self.dry_run {
+            for step in steps {
+                self.gone(&step.key, &step.uid).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until an object is gone, finalizers and dependants included.
+    async fn gone(&self, key: &ObjectKey, uid: &str) -> Result<(), Stop> {
+        let deadline = tokio::time::Instant::now() + self.pass.ctx.config.options.health_timeout;
+        loop {
+            let notified = self.pass.managed.newer.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            let live = self.pass.ctx.live.get(key).filter(|live| uid.is_empty() || live.uid() == uid);
+            if live.is_none() {
+                return Ok(());
+            }
+            if self.pass.is_superseded() {
+                return Err(Stop::Superseded);
+            }
+            tokio::select! {
+                () = notified => {}
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(Stop::sync(format!("{key} was deleted and is still there; see its finalizers")));
+            }
+        }
+    }
+
+    /// Waits for the annotation by which a person confirms what is to be pruned.
+    async fn confirmed(&self, wave: &Wave) -> Result<(), Stop> {
+        let keys: Vec<String> =
+            wave.prune.iter().filter(|step| step.options.confirm).map(|step| step.key.to_string()).collect();
+        let sentence = format!("waiting for pruning confirmation of {}", keys.join(", "));
+        while !is_deletion_approved(&self.pass.managed.application(), self.started) {
+            if self.pass.is_superseded() {
+                return Err(Stop::Superseded);
+            }
+            report::progress(self.pass, &sentence).await;
+            tokio::select! {
+                () = self.pass.managed.newer.notified() => {}
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the wave's health, and does what its hooks' policies say.
+    async fn settled(&mut self, wave: &Wave) -> Result<(), Stop> {
+        let mut keys: Vec<ObjectKey> = wave.apply.iter().map(|step| step.key.clone()).collect();
+        keys.extend(wave.unchanged.iter().cloned());
+        let outcome = settle::wave(self.pass, &keys).await;
+        let policy = if outcome.is_ok() { DeletePolicy::HookSucceeded } else { DeletePolicy::HookFailed };
+        for step in wave.apply.iter() {
+            let Some(hook) = &step.hook else { continue };
+            let phase = if outcome.is_ok() { resources::OperationPhase::Succeeded } else { resources::OperationPhase::Failed };
+            for result in self.results.iter_mut().filter(|result| result.name == step.key.name && result.kind == step.key.kind) {
+                result.hook_phase = Some(phase);
+            }
+            if hook.deletes(policy) {
+                let _ = self.pass.ctx.cluster.delete(&step.key, &DeleteOptions::default()).await;
+            }
+        }
+        outcome
+    }
+
+    /// Hooks for a sync that failed; that they fail too changes nothing.
+    async fn sync_fail(&mut self, plan: &Plan) {
+        for wave in plan.waves.iter().filter(|wave| wave.phase == Phase::SyncFail) {
+            if let Err(stop) = Box::pin(self.wave(wave)).await {
+                tracing::warn!(?stop, "apply.sync_fail_hook_failed");
+            }
+        }
+    }
+}
+
+/// What must be there before the rest of its wave: namespaces and definitions, then what workloads refer to, then workloads.
+/// The steps are in kind order already, so each tier is a stretch of them.
+fn tiers(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
+    steps.chunk_by(|a, b| tier(&a.key) == tier(&b.key))
+}
+
+fn tier(key: &ObjectKey) -> u8 {
+    match key.kind.as_str() {
+        "Namespace" => 0,
+        "CustomResourceDefinition" => 1,
+        "ResourceQuota" | "LimitRange" | "ServiceAccount" | "Secret" | "ConfigMap" | "StorageClass" | "PersistentVolume"
+        | "PersistentVolumeClaim" | "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" | "Service"
+        | "NetworkPolicy" | "AppProject" => 2,
+        _ => 3,
+    }
+}
+
+async fn perform_patiently(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied, ClusterError> {
+    patiently(|| perform(pass, step, dry_run)).await
+}
+
+async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied, ClusterError> {
+    let cluster = &pass.ctx.cluster;
+    let Some(object) = &step.object else {
+        return Err(ClusterError::Config(format!("the plan has no manifest for {}", step.key)));
+    };
+    let live = pass.ctx.live.get(&step.key);
+    let options = ApplyOptions {
+        dry_run,
+        validate: if step.options.validate { Validate::Strict } else { Validate::Ignore },
+        live_version: live.as_ref().map(|live| live.resource_version().to_owned()),
+        ..ApplyOptions::default()
+    };
+    if let Some(hook) = &step.hook
+        && hook.deletes(DeletePolicy::BeforeHookCreation)
+        && live.is_some()
+    {
+        remove(pass, step, dry_run).await?;
+    }
+    let object = &with_marks(pass, step, object);
+    let applied = match step.action {
+        Action::Replace if live.is_some() => cluster.replace(object, &options).await,
+        Action::Recreate => {
+            remove(pass, step, dry_run).await?;
+            cluster.apply(object, &options).await
+        }
+        _ => match cluster.apply(object, &options).await {
+            Err(error) if step.options.force && !error.is_transient() && live.is_some() => {
+                remove(pass, step, dry_run).await?;
+                cluster.apply(object, &options).await
+            }
+            applied => applied,
+        },
+    }?;
+    if !dry_run {
+        pass.ctx.live.record(&applied.object);
+    }
+    Ok(applied)
+}
+
+/// A namespace that is made for one application alone says so, and goes with it.
+fn with_marks(pass: &Pass<'_>, step: &Step, object: &Object) -> Object {
+    let mut object = object.clone();
+    let own = pass.application.annotation(delete::DELETE_NAMESPACE) == Some("true");
+    if step.implicit && own && step.key.kind == "Namespace" {
+        object.set_annotation(delete::CREATED_FOR, &pass.tracking_name());
+    }
+    object
+}
+
+async fn remove(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<(), ClusterError> {
+    let options = delete_options(step, dry_run);
+    let deleted = pass.ctx.cluster.delete(&step.key, &options).await;
+    if dry_run {
+        return Ok(());
+    }
+    match deleted {
+        Err(error) if !error.is_not_found() => return Err(error),
+        _ => {}
+    }
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while pass.ctx.cluster.get(&step.key).await?.is_some() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+fn delete_options(step: &Step, dry_run: bool) -> DeleteOptions {
+    DeleteOptions {
+        propagation: match step.options.propagation {
+            Propagation::Foreground => cluster::Propagation::Foreground,
+            Propagation::Background => cluster::Propagation::Background,
+            Propagation::Orphan => cluster::Propagation::Orphan,
+        },
+        uid: (!step.uid.is_empty()).then(|| step.uid.clone()),
+        dry_run,
+    }
+}
+
+/// Tries again while the API server is away: an operation that waits a moment ends well, one that gives up begins anew.
+async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, ClusterError>
+where
+    F: Future<Output = Result<T, ClusterError>>,
+{
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut failures = 0;
+    loop {
+        match call().await {
+            Err(error) if error.is_transient() && tokio::time::Instant::now() < deadline => {
+                failures += 1;
+                tokio::time::sleep(back_off(failures).min(Duration::from_secs(2))).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! *Compare*: what is desired with what is live.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use cluster::{ApiKind, ApplyOptions};
+use engine::compare::{CompareOptions, CompareRules, Difference, compare as differ, compare_predicted};
+use engine::plan::Part;
+use engine::health::{Health, ResourceHealth, aggregate, health, ignores_health_check};
+use resources::{Object, ObjectKey, SyncStatus};
+
+use super::render::spec_hash;
+use super::{Pass, Stop};
+use crate::registry::Desired;
+
+/// The field managers whose fields are ours: Argo CD's too, so that what it applied before is not left behind.
+const MANAGERS: [&str; 2] = ["lockstep", "argocd-controller"];
+
+/// One object of the application, desired, live or both.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// What it is.
+    pub key: ObjectKey,
+    /// Its version, as desired or else as live.
+    pub version: String,
+    /// As Git wants it; `None`: it is to go.
+    pub desired: Option<Arc<Object>>,
+    /// As the cluster has it.
+    pub live: Option<Arc<Object>>,
+    /// What differs; `None` where there is nothing to compare.
+    pub difference: Option<Difference>,
+    /// How well it is.
+    pub health: Option<Health>,
+    /// In sync or not.
+    pub status: SyncStatus,
+    /// A hook is run by an operation and says nothing about sync.
+    pub hook: bool,
+    /// The live object is not desired and nothing forbids to prune it.
+    pub requires_pruning: bool,
+}
+
+/// The application as a whole.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Each of its objects, desired ones first, in the order of the render.
+    pub resources: Vec<Resource>,
+    /// In sync or not.
+    pub sync: SyncStatus,
+    /// How well it is.
+    pub health: Health,
+}
+
+impl Comparison {
+    /// How many objects are left to be pruned, if nothing else is out of sync.
+    pub fn only_unpruned(&self) -> Option<usize> {
+        let out: Vec<&Resource> =
+            self.resources.iter().filter(|resource| resource.status == SyncStatus::OutOfSync).collect();
+        (!out.is_empty() && out.iter().all(|resource| resource.requires_pruning)).then_some(out.len())
+    }
+
+    /// The first object that is out of sync and how, in a sentence.
+    pub fn first_difference(&self) -> String {
+        let out = |resource: &&Resource| resource.status == SyncStatus::OutOfSync;
+        let Some(first) = self.resources.iter().find(out) else { return String::new() };
+        match &first.difference {
+            _ if first.requires_pruning => format!("{} is not in Git", first.key),
+            Some(difference) => format!("{} {difference}", first.key),
+            None => first.key.to_string(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(sync: SyncStatus, status: resources::HealthStatus, message: &str) -> Self {
+        Self { resources: Vec::new(), sync, health: Health::new(status, message) }
+    }
+}
+
+/// What the last render wanted, if nothing but live objects has changed since.
+pub fn remembered(pass: &Pass<'_>) -> Option<Arc<Desired>> {
+    if !pass.causes.only_live() || pass.application.operation.is_some() {
+        return None;
+    }
+    let desired = pass.managed.state().desired.clone()?;
+    (desired.spec == spec_hash(pass)).then_some(desired)
+}
+
+/// Compares all objects of the application.
+pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, Stop> {
+    watch_kinds(pass, desired).await?;
+    let rules = CompareRules::new(&pass.application.spec.ignore_differences, &MANAGERS);
+    let owner = pass.tracking_name();
+    let mut wanted: HashSet<ObjectKey> = HashSet::with_capacity(desired.objects.len());
+    let mut resources = Vec::with_capacity(desired.objects.len());
+    for object in &desired.objects {
+        let key = object.key();
+        let live = live_of(pass, &key).await?;
+        wanted.insert(key.clone());
+        resources.push(compare_one(pass, key, object, live, &rules).await?);
+    }
+    for live in pass.ctx.live.owned_by(&owner) {
+        let key = live.key();
+        if !wanted.contains(&key) {
+            resources.push(extraneous(key, live));
+        }
+    }
+    let sync = if resources.iter().any(|resource| resource.status == SyncStatus::OutOfSync) {
+        SyncStatus::OutOfSync
+    } else {
+        SyncStatus::Synced
+    };
+    let health = aggregate(resources.iter().filter(|resource| !resource.hook).map(|resource| ResourceHealth {
+        key: &resource.key,
+        health: resource.health.as_ref(),
+        missing: resource.live.is_none(),
+        ignored: resource.live.as_deref().is_some_and(ignores_health_check)
+            || is_child_application(&resource.key)
+            || (resource.desired.is_none() && resource.live.is_none()),
+    }));
+    Ok(Comparison { resources, sync, health })
+}
+
+/// A child Application speaks for itself, on the same commit: as in Argo CD, its health does not count for its parent, so
+/// that production waiting for approval does not make the root unhealthy.
+fn is_child_application(key: &ObjectKey) -> bool {
+    key.group == crate::context::GROUP && (key.kind == "Application" || key.kind == "ApplicationSet")
+}
+
+/// Each kind that is desired, or that the application had before, is watched.
+async fn watch_kinds(pass: &Pass<'_>, desired: &Desired) -> Result<(), Stop> {
+    let mut asked: HashSet<(&str, &str)> = HashSet::new();
+    let mut kinds: Vec<ApiKind> = Vec::new();
+    for object in &desired.objects {
+        if asked.insert((object.group(), object.kind()))
+            && !pass.ctx.live.has(object.group(), object.kind())
+            && let Some(kind) = super::render::kind_of(pass, object.group(), object.version(), object.kind()).await?
+        {
+            kinds.push(kind);
+        }
+    }
+    let had = pass.application.status.as_ref().map_or(&[][..], |status| &status.resources);
+    for resource in had {
+        if asked.insert((&resource.group, &resource.kind))
+            && !pass.ctx.live.has(&resource.group, &resource.kind)
+            && let Some(kind) = super::render::kind_of(pass, &resource.group, &resource.version, &resource.kind).await?
+        {
+            kinds.push(kind);
+        }
+    }
+    kinds.retain(|kind| kind.watchable);
+    if !kinds.is_empty() {
+        pass.ctx.live.ensure(&kinds).await?;
+    }
+    Ok(())
+}
+
+/// The live object. One that exists and that no application owns yet is not in the store: it is asked for where the
+/// application does not have the object in its status yet.
+async fn live_of(pass: &Pass<'_>, key: &ObjectKey) -> Result<Option<Arc<Object>>, Stop> {
+    if let Some(live) = pass.ctx.live.get(key) {
+        return Ok(Some(live));
+    }
+    Ok(None)
+}
+
+async fn compare_one(
+    pass: &Pass<'_>,
+    key: ObjectKey,
+    desired: &Arc<Object>,
+    live: Option<Arc<Object>>,
+    rules: &CompareRules,
+) -> Result<Resource, Stop> {
+    let mut difference = differ(desired, live.as_deref(), rules);
+    if let Some(live) = &live
+        && !difference.is_certainly_empty()
+    {
+        difference = predicted(pass, desired, live, rules, difference).await?;
+    }
+    let hook = !Part::of(desired).is_resource();
+    let status = if hook || difference.is_empty() { SyncStatus::Synced } else { SyncStatus::OutOfSync };
+    let health = live.as_deref().and_then(health);
+    Ok(Resource {
+        version: desired.version().to_owned(),
+        key,
+        desired: Some(desired.clone()),
+        live,
+        difference: Some(difference),
+        health,
+        status,
+        hook,
+        requires_pruning: false,
+    })
+}
+
+/// Where the structural comparison sees a difference or has a doubt, and no apply follows anyway, the API server's own
+/// dry-run apply decides. Where self-heal or a sync follows, the apply itself is the answer and the call is spared.
+async fn predicted(
+    pass: &Pass<'_>,
+    desired: &Object,
+    live: &Object,
+    rules: &CompareRules,
+    structural: Difference,
+) -> Result<Difference, Stop> {
+    let heals = pass.application.spec.automated().is_some_and(|automated| automated.self_heal);
+    if heals && !structural.is_empty() {
+        return Ok(structural);
+    }
+    let options = ApplyOptions { dry_run: true, ..ApplyOptions::default() };
+    match pass.ctx.cluster.apply(desired, &options).await {
+        Ok(applied) => Ok(compare_predicted(&applied.object, live, rules)),
+        Err(error) if error.is_transient() => Err(Stop::Later(error.to_string())),
+        // A dry run that is refused says nothing about the difference; the sync will say why.
+        Err(_) => Ok(structural),
+    }
+}
+
+fn extraneous(key: ObjectKey, live: Arc<Object>) -> Resource {
+    let ignored = CompareOptions::of(&live).ignore_extraneous;
+    let hook = !Part::of(&live).is_resource();
+    Resource {
+        version: live.version().to_owned(),
+        key,
+        desired: None,
+        difference: None,
+        health: health(&live),
+        status: if ignored || hook { SyncStatus::Synced } else { SyncStatus::OutOfSync },
+        hook,
+        requires_pruning: !ignored && !hook,
+        live: Some(live),
+    }
+}

@@ -1,0 +1,315 @@
+//! One application, from the commit that is wanted of it to what the cluster and the forge are told. Eight steps, a file
+//! each, in the order of the picture:
+//!
+//! [`resolve`] → [`render`] → [`compare`] → [`plan`] → [`gate`] → [`apply`] → [`settle`] → [`report`]
+//!
+//! Reconciling is level-triggered: whatever the cause, the same steps run on what is wanted now and what is live now, so it
+//! may be done again at any time, also after a kill in the middle. A deletion takes a way of its own, [`delete`].
+
+pub mod apply;
+pub mod compare;
+pub mod delete;
+pub mod gate;
+pub mod plan;
+pub mod render;
+pub mod report;
+pub mod resolve;
+pub mod settle;
+pub mod status;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use resources::{Application, SyncStatus};
+
+use crate::queue::Merge;
+use crate::registry::Managed;
+use crate::timeline::Timeline;
+use crate::tracker::{Conclusion, Verdict};
+use crate::{AppId, Context, projects};
+
+/// Why an application is reconciled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// The worker has started.
+    Start,
+    /// Somebody changed the Application (or its project).
+    Changed,
+    /// A delivery wants another commit.
+    Delivery,
+    /// A live object changed.
+    Live,
+    /// Somebody asked for a refresh; also: forget the cached render.
+    HardRefresh,
+    /// Something that failed for the moment is tried again.
+    Retry,
+}
+
+impl Cause {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Changed => "command",
+            Self::Delivery => "delivery",
+            Self::Live => "drift",
+            Self::HardRefresh => "refresh",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+/// All causes since the last time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Causes(BTreeSet<Cause>);
+
+impl Causes {
+    /// One cause.
+    pub fn of(cause: Cause) -> Self {
+        Self(BTreeSet::from([cause]))
+    }
+
+    /// Whether this is among them.
+    pub fn has(&self, cause: Cause) -> bool {
+        self.0.contains(&cause)
+    }
+
+    /// Whether nothing but live changes is among them: what is desired is then known.
+    pub fn only_live(&self) -> bool {
+        self.0.iter().all(|cause| *cause == Cause::Live)
+    }
+}
+
+impl Merge for Causes {
+    fn merge(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+}
+
+/// Why the steps ended early.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stop {
+    /// For the moment: the cluster, the forge or the broker is away. Nothing is concluded.
+    Later(String),
+    /// It cannot be done until something changes.
+    Failed {
+        /// The condition's type, as Argo CD's users know it.
+        condition: &'static str,
+        /// For a person.
+        sentence: String,
+        /// What the commit's check says.
+        verdict: Verdict,
+    },
+    /// A newer commit is wanted: begin again with that.
+    Superseded,
+}
+
+impl Stop {
+    /// A spec that cannot be followed.
+    pub fn invalid(sentence: impl Into<String>) -> Self {
+        Self::Failed {
+            condition: resources::conditions::INVALID_SPEC_ERROR,
+            sentence: sentence.into(),
+            verdict: Verdict::Error,
+        }
+    }
+
+    /// What is desired cannot be told.
+    pub fn comparison(sentence: impl Into<String>) -> Self {
+        Self::Failed {
+            condition: resources::conditions::COMPARISON_ERROR,
+            sentence: sentence.into(),
+            verdict: Verdict::Error,
+        }
+    }
+
+    /// What is desired could not be brought about.
+    pub fn sync(sentence: impl Into<String>) -> Self {
+        Self::Failed {
+            condition: resources::conditions::SYNC_ERROR,
+            sentence: sentence.into(),
+            verdict: Verdict::Failure,
+        }
+    }
+}
+
+impl From<cluster::ClusterError> for Stop {
+    fn from(error: cluster::ClusterError) -> Self {
+        if error.is_transient() { Self::Later(error.to_string()) } else { Self::comparison(error.to_string()) }
+    }
+}
+
+/// One run through the steps.
+pub struct Pass<'a> {
+    /// What is shared.
+    pub ctx: &'a Arc<Context>,
+    /// The application and what is remembered of it.
+    pub managed: &'a Arc<Managed>,
+    /// The application as it was when the pass began.
+    pub application: Arc<Application>,
+    /// Why.
+    pub causes: &'a Causes,
+    /// What version of the wanted commits the pass works on.
+    pub wanted_version: u64,
+    /// When each step was reached.
+    pub timeline: Timeline,
+}
+
+impl Pass<'_> {
+    /// Whether something newer is wanted than what the pass works on.
+    pub fn is_superseded(&self) -> bool {
+        self.managed.state().wanted_version != self.wanted_version
+    }
+
+    /// What tracking calls the application.
+    pub fn tracking_name(&self) -> String {
+        self.managed.id.tracking_name(self.ctx.namespace())
+    }
+}
+
+/// Reconciles applications until the queue is closed. Returns when every pass has ended.
+pub async fn run(ctx: Arc<Context>) {
+    let mut passes = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            next = ctx.queue.pop() => {
+                let Some((id, causes)) = next else { break };
+                let ctx = ctx.clone();
+                passes.spawn(async move {
+                    reconcile(&ctx, &id, &causes).await;
+                    ctx.queue.done(&id);
+                });
+            }
+            Some(ended) = passes.join_next(), if !passes.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "reconcile.panicked: this is a defect of Lockstep, please report it");
+                }
+            }
+        }
+    }
+    passes.shutdown().await;
+}
+
+/// Runs the steps once for one application.
+#[tracing::instrument(name = "reconcile", skip_all, fields(application = %id))]
+pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
+    let Some(managed) = ctx.registry.get(id) else { return };
+    let application = managed.application();
+    if application.metadata.deletion_timestamp.is_some() {
+        delete::advance(ctx, &managed).await;
+        return;
+    }
+    if !projects::is_ours(&application.spec.destination, ctx.cluster_name(), ctx.cluster.server()) {
+        return;
+    }
+    let (wanted_version, timeline) = {
+        let mut state = managed.state();
+        if state.cause != "delivery" || state.wanted.iter().all(|wanted| !wanted.is_pending()) {
+            state.cause = causes.0.iter().next().map_or("start", |cause| cause.name());
+        }
+        (state.wanted_version, state.timeline.clone())
+    };
+    let mut pass = Pass { ctx, managed: &managed, application, causes, wanted_version, timeline };
+    match steps(&mut pass).await {
+        Ok(done) => report::done(&pass, done).await,
+        Err(Stop::Superseded) => {
+            tracing::debug!("reconcile.superseded: a newer commit is wanted");
+            ctx.queue.push(id.clone(), Causes::of(Cause::Retry));
+        }
+        Err(Stop::Later(sentence)) => {
+            let failures = {
+                let mut state = managed.state();
+                state.failures = state.failures.saturating_add(1);
+                state.failures
+            };
+            tracing::warn!(%sentence, failures, "reconcile.later: trying again");
+            report::progress(&pass, &sentence).await;
+            ctx.queue.push_after(id.clone(), Causes::of(Cause::Retry), back_off(failures));
+        }
+        Err(Stop::Failed { condition, sentence, verdict }) => {
+            report::failed(&pass, condition, Conclusion { verdict, sentence }).await;
+        }
+    }
+}
+
+/// What the steps came to.
+pub struct Done {
+    /// What is desired.
+    pub desired: Arc<crate::registry::Desired>,
+    /// How it compares with what is live now.
+    pub comparison: compare::Comparison,
+    /// The operation, if one was run.
+    pub operation: Option<apply::Performed>,
+    /// What the application waits for, if an operation is needed and may not start.
+    pub waiting: Option<String>,
+}
+
+async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
+    let project = gate::permitted(pass)?;
+    let desired = match compare::remembered(pass) {
+        Some(desired) => desired,
+        None => {
+            let resolved = resolve::resolve(pass).await?;
+            pass.timeline.mark("resolved");
+            render::render(pass, resolved).await?
+        }
+    };
+    pass.timeline.mark("rendered");
+    let mut comparison = compare::compare(pass, &desired).await?;
+    pass.timeline.mark("compared");
+
+    if comparison.sync != SyncStatus::OutOfSync && !plan::is_asked(&pass.application) {
+        return Ok(Done { desired, comparison, operation: None, waiting: None });
+    }
+    let states = plan::states(&comparison);
+    let Some(request) = plan::request(pass, &desired, &states, comparison.sync) else {
+        return Ok(Done { desired, comparison, operation: None, waiting: None });
+    };
+    let plan = plan::plan(pass, &request, &desired, &states).await?;
+    drop(states);
+    pass.timeline.mark("planned");
+    if request.automated && plan.is_empty() {
+        return Ok(Done { desired, comparison, operation: None, waiting: None });
+    }
+    let approved = match gate::gate(pass, project.as_deref(), &request, &plan)? {
+        gate::Decided::Approved(approved) => approved,
+        gate::Decided::Waiting { sentence, until } => {
+            if let Some(until) = until {
+                pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), until);
+            }
+            return Ok(Done { desired, comparison, operation: None, waiting: Some(sentence) });
+        }
+    };
+    pass.timeline.mark("gated");
+    drop(plan);
+    let performed = apply::apply(pass, &request, &approved).await?;
+    pass.timeline.mark("applied");
+    if !performed.dry_run {
+        comparison = compare::compare(pass, &desired).await?;
+    }
+    Ok(Done { desired, comparison, operation: Some(performed), waiting: None })
+}
+
+/// A fifth of a second, doubled with each failure, half a minute at most.
+pub fn back_off(failures: u32) -> Duration {
+    Duration::from_millis(200).saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(16))).min(Duration::from_secs(30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_doubles_up_to_half_a_minute() {
+        let millis: Vec<u128> = [0, 1, 2, 5, 9, 40].map(|failures| back_off(failures).as_millis()).into();
+        assert_eq!(millis, [200, 200, 400, 3200, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn causes_merge() {
+        let mut causes = Causes::of(Cause::Live);
+        assert!(causes.only_live());
+        causes.merge(Causes::of(Cause::Delivery));
+        assert!(!causes.only_live() && causes.has(Cause::Delivery) && causes.has(Cause::Live));
+    }
+}

@@ -1,0 +1,169 @@
+//! *Render*: the resolved sources to the objects that are desired in the cluster, with namespace and owner filled in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cluster::ApiKind;
+use render::{RenderRequest, Rendered, SourceAt};
+use resources::{Object, ObjectKey, conditions};
+use sha2::{Digest as _, Sha256};
+
+use super::resolve::Resolved;
+use super::{Cause, Causes, Pass, Stop};
+use crate::context::locked;
+use crate::registry::Desired;
+
+/// Renders, remembers what was read, and prepares the objects.
+pub async fn render(pass: &Pass<'_>, resolved: Vec<Resolved>) -> Result<Arc<Desired>, Stop> {
+    let request = request(pass, &resolved)?;
+    let rendered = match pass.ctx.renderer.render(&request).await {
+        Ok(rendered) => rendered,
+        Err(error) => {
+            // What a failed render would have read is not known, so any change may mend it.
+            locked(&pass.ctx.index).forget_inputs(&pass.managed.id);
+            let sentence = error.to_string();
+            return Err(if error.is_transient() { Stop::Later(sentence) } else { Stop::comparison(sentence) });
+        }
+    };
+    remember_inputs(pass, &resolved, &rendered).await;
+    let commits: Vec<String> = resolved.iter().map(|source| source.commit.to_string()).collect();
+    let spec = spec_hash(pass);
+    let known = pass.managed.state().desired.clone();
+    if let Some(known) = known
+        && known.rendered.key == rendered.key
+        && known.spec == spec
+    {
+        if known.commits == commits {
+            return Ok(known);
+        }
+        let desired = Arc::new(Desired {
+            rendered,
+            commits,
+            places: resolved.iter().map(|source| source.tracked.clone()).collect(),
+            objects: known.objects.clone(),
+            spec,
+            warnings: known.warnings.clone(),
+        });
+        pass.managed.state().desired = Some(desired.clone());
+        return Ok(desired);
+    }
+    let (objects, warnings) = prepare(pass, &rendered).await?;
+    let desired = Arc::new(Desired {
+        rendered,
+        commits,
+        places: resolved.into_iter().map(|source| source.tracked).collect(),
+        objects: objects.into_iter().map(Arc::new).collect(),
+        spec,
+        warnings,
+    });
+    pass.managed.state().desired = Some(desired.clone());
+    Ok(desired)
+}
+
+fn request(pass: &Pass<'_>, resolved: &[Resolved]) -> Result<RenderRequest, Stop> {
+    let capabilities = locked(&pass.ctx.capabilities).clone();
+    let mut sources = Vec::with_capacity(resolved.len());
+    for source in resolved {
+        let snapshot = pass.ctx.git.repository(&source.url).snapshot(&source.commit);
+        sources.push(SourceAt {
+            source: source.source.clone(),
+            repository: source.url.to_string(),
+            revision: source.tracked.revision.clone(),
+            snapshot: snapshot.map_err(|error| Stop::Later(error.to_string()))?,
+        });
+    }
+    Ok(RenderRequest {
+        application: pass.application.name().to_owned(),
+        namespace: pass.application.spec.destination.namespace.clone(),
+        project: pass.application.spec.project().to_owned(),
+        sources,
+        kube_version: capabilities.version,
+        api_versions: capabilities.api_versions,
+        hard: pass.causes.has(Cause::HardRefresh),
+    })
+}
+
+/// Tells the index what the render read. If a followed revision has moved on meanwhile, a push may have been judged by what
+/// an older render read: look once more.
+async fn remember_inputs(pass: &Pass<'_>, resolved: &[Resolved], rendered: &Rendered) {
+    for (number, source) in resolved.iter().enumerate() {
+        let read = rendered.inputs.iter().filter(|input| input.source == number).map(|input| input.path.clone());
+        locked(&pass.ctx.index).set_inputs(&pass.managed.id, &source.tracked, read.collect());
+        let head = pass.ctx.heads.known(&source.tracked).await;
+        if head.is_some_and(|head| head != source.commit) {
+            pass.ctx.queue.push(pass.managed.id.clone(), Causes::of(Cause::Retry));
+        }
+    }
+}
+
+/// The spec in short: another spec may want another namespace, owner or option of the same render.
+pub fn spec_hash(pass: &Pass<'_>) -> String {
+    let text = serde_json::to_vec(&pass.application.spec).unwrap_or_default();
+    hex::encode(Sha256::digest(text))
+}
+
+type Warnings = Vec<(String, String)>;
+
+async fn prepare(pass: &Pass<'_>, rendered: &Rendered) -> Result<(Vec<Object>, Warnings), Stop> {
+    let mut warnings: Warnings =
+        rendered.warnings.iter().map(|warning| (warning.kind.to_string(), warning.message.clone())).collect();
+    let namespace = &pass.application.spec.destination.namespace;
+    let owner = pass.tracking_name();
+    let mut objects: Vec<Object> = Vec::with_capacity(rendered.objects.len());
+    let mut places: HashMap<ObjectKey, usize> = HashMap::with_capacity(rendered.objects.len());
+    for object in &rendered.objects {
+        let mut object = object.clone();
+        let namespaced = is_namespaced(pass, &object, &rendered.objects).await?;
+        if !namespaced {
+            if let Some(metadata) = object.0.pointer_mut("/metadata").and_then(serde_json::Value::as_object_mut) {
+                metadata.remove("namespace");
+            }
+        } else if object.namespace().is_empty() {
+            if namespace.is_empty() {
+                return Err(Stop::invalid(format!(
+                    "spec.destination.namespace is empty, and {} names no namespace; set one of them",
+                    object.key()
+                )));
+            }
+            object.set_namespace(namespace);
+        }
+        engine::ownership::stamp(&mut object, &owner, namespace, &engine::ownership::Tracking::default());
+        let key = object.key();
+        match places.get(&key) {
+            Some(place) => {
+                warnings.push((
+                    conditions::REPEATED_RESOURCE_WARNING.into(),
+                    format!("{key} appears more than once; the last one counts"),
+                ));
+                objects[*place] = object;
+            }
+            None => {
+                places.insert(key, objects.len());
+                objects.push(object);
+            }
+        }
+    }
+    Ok((objects, warnings))
+}
+
+/// Asks the cluster, or the CustomResourceDefinition that is rendered beside the object. A kind that nobody knows is taken
+/// for namespaced; applying it says what is missing.
+async fn is_namespaced(pass: &Pass<'_>, object: &Object, all: &[Object]) -> Result<bool, Stop> {
+    if let Some(kind) = kind_of(pass, object.group(), object.version(), object.kind()).await? {
+        return Ok(kind.namespaced);
+    }
+    let definition = all.iter().find(|candidate| {
+        candidate.kind() == "CustomResourceDefinition"
+            && candidate.at("/spec/group").and_then(|group| group.as_str()) == Some(object.group())
+            && candidate.at("/spec/names/kind").and_then(|kind| kind.as_str()) == Some(object.kind())
+    });
+    Ok(definition.is_none_or(|crd| crd.at("/spec/scope").and_then(|scope| scope.as_str()) != Some("Cluster")))
+}
+
+/// A kind as the cluster serves it, in the version asked for or else in any.
+pub async fn kind_of(pass: &Pass<'_>, group: &str, version: &str, kind: &str) -> Result<Option<ApiKind>, Stop> {
+    if let Some(found) = pass.ctx.cluster.kind(group, Some(version), kind).await? {
+        return Ok(Some(found));
+    }
+    Ok(None)
+}

@@ -1,0 +1,343 @@
+//! *Report*: the result to the Application's status, to the commit as checks, and to the console as a message.
+//!
+//! The order is the promise: checks reach the outbox before the verdict reaches the annotation, so a kill in between has
+//! them posted again and never lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use resources::{ApplicationStatus, Condition, SyncStatus, annotations, conditions};
+use serde_json::{Map, Value, json};
+
+use super::settle::{Standing, standing};
+use super::{Cause, Causes, Done, Pass, delete, status};
+use crate::Context;
+use crate::context::application_key;
+use crate::feedback::{Confirmation, of_deployment};
+use crate::metrics::OutcomeLabel;
+use crate::registry::Managed;
+use crate::tracker::{Conclusion, Verdict};
+use crate::wanted::{self, Wanted};
+
+/// The steps came to an end.
+pub async fn done(pass: &Pass<'_>, done: Done) {
+    let ctx = pass.ctx;
+    let limit = ctx.config.options.health_timeout;
+    let settling = settling_for(pass, &done);
+    let standing = standing(&done.comparison, done.operation.as_ref(), done.waiting.as_deref(), settling, limit);
+    let mut timeline = pass.timeline.clone();
+    if matches!(&standing, Standing::Concluded(conclusion) if conclusion.verdict == Verdict::Success) {
+        timeline.mark("healthy");
+    }
+    let confirmation = match &standing {
+        Standing::Concluded(conclusion) => conclude(pass, conclusion),
+        Standing::Pending(sentence) => {
+            ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), limit.saturating_sub(settling).max(Duration::from_secs(1)));
+            say(pass, sentence)
+        }
+    };
+    let deployment = deployment(pass, &done, &standing);
+    let now = Timestamp::now();
+    let new = status::of(pass, &done, now);
+    let summary = Summary {
+        sync: done.comparison.sync.to_string(),
+        health: done.comparison.health.status.to_string(),
+        created: done.operation.as_ref().map_or(0, |operation| operation.created),
+        changed: done.operation.as_ref().map_or(0, |operation| operation.changed),
+        pruned: done.operation.as_ref().map_or(0, |operation| operation.pruned),
+        acted: done.operation.is_some(),
+    };
+    confirmation.confirmed().await;
+    deployment.confirmed().await;
+    timeline.mark("reported");
+    tell(pass, &standing, &summary, &timeline);
+    remember(pass, &standing, timeline);
+    let verdict = match standing {
+        Standing::Concluded(conclusion) => Some(conclusion),
+        Standing::Pending(_) => None,
+    };
+    write(pass, &new, verdict.as_ref(), now).await;
+    if done.operation.as_ref().is_some_and(|operation| operation.failure.is_some()) {
+        retry_later(pass);
+    }
+}
+
+/// A refused automated sync is tried again as the retry policy says; without one, as Argo CD does, five times.
+fn retry_later(pass: &Pass<'_>) {
+    if pass.application.spec.automated().is_none() {
+        return;
+    }
+    let policy = pass.application.spec.retry().cloned();
+    let limit = policy.as_ref().map_or(5, |policy| policy.limit);
+    let refused = {
+        let mut state = pass.managed.state();
+        state.refused = state.refused.saturating_add(1);
+        state.retry = limit < 0 || i64::from(state.refused) <= limit;
+        if !state.retry {
+            return;
+        }
+        state.refused
+    };
+    let pause = policy.unwrap_or_default().wait(refused - 1);
+    tracing::info!(attempt = refused, pause_s = pause.as_secs(), "apply.retry: the sync was refused and is tried again");
+    pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), pause);
+}
+
+/// The steps ended early, for good.
+pub async fn failed(pass: &Pass<'_>, condition: &'static str, conclusion: Conclusion) {
+    let now = Timestamp::now();
+    let mut new = pass.managed.application().status.clone().unwrap_or_default();
+    if condition == conditions::COMPARISON_ERROR || condition == conditions::INVALID_SPEC_ERROR {
+        let mut sync = new.sync.take().unwrap_or_default();
+        sync.status = SyncStatus::Unknown;
+        new.sync = Some(sync);
+    }
+    let entry = Condition {
+        r#type: condition.into(),
+        message: conclusion.sentence.clone(),
+        last_transition_time: Some(now.into()),
+        ..Condition::default()
+    };
+    new.set_conditions(&status::OWN_CONDITIONS, vec![entry]);
+    status::end_operation(&mut new, pass, &conclusion, now);
+    let standing = Standing::Concluded(conclusion.clone());
+    conclude(pass, &conclusion).confirmed().await;
+    let mut timeline = pass.timeline.clone();
+    timeline.mark("reported");
+    let summary = Summary {
+        sync: new.sync_status().to_string(),
+        health: new.health_status().to_string(),
+        acted: true,
+        ..Summary::default()
+    };
+    tracing::info!(sentence = conclusion.sentence, "reconcile.failed");
+    tell(pass, &standing, &summary, &timeline);
+    remember(pass, &standing, timeline);
+    write(pass, &new, Some(&conclusion), now).await;
+}
+
+/// Still on the way: says so in the checks.
+pub async fn progress(pass: &Pass<'_>, sentence: &str) {
+    say(pass, sentence).confirmed().await;
+}
+
+/// The Application is gone: what was wanted of it ends with it.
+pub async fn gone(ctx: &Arc<Context>, managed: &Managed) {
+    let (wanted, application) = {
+        let state = managed.state();
+        (state.wanted.clone(), state.application.clone())
+    };
+    for wanted in &wanted {
+        if let Some(key) = wanted.key() {
+            let conclusion = Conclusion { verdict: Verdict::Superseded, sentence: "the application was removed".into() };
+            ctx.conclude(&key, &managed.id, conclusion).confirmed().await;
+        }
+        if is_preview(&application) {
+            let gone = wire::Deployment {
+                environment: managed.id.name.clone(),
+                state: wire::DeploymentState::Inactive.into(),
+                description: "the preview was removed".into(),
+                transient: true,
+                ..Default::default()
+            };
+            let feedback = of_deployment(&wanted.origin(), &wanted.commit, &managed.id.to_string(), gone);
+            ctx.publisher.publish([feedback]).confirmed().await;
+        }
+    }
+    tracing::info!(application = %managed.id, "application.gone");
+}
+
+fn is_preview(application: &resources::Application) -> bool {
+    application.annotation(delete::DELETE_NAMESPACE) == Some("true")
+}
+
+/// Since when the application is in sync and not yet healthy.
+fn settling_for(pass: &Pass<'_>, done: &Done) -> Duration {
+    let mut state = pass.managed.state();
+    if done.operation.is_some() {
+        state.settling_since = None;
+    }
+    let since = *state.settling_since.get_or_insert_with(Timestamp::now);
+    Timestamp::now().duration_since(since).try_into().unwrap_or_default()
+}
+
+fn pending(pass: &Pass<'_>) -> Vec<Wanted> {
+    pass.managed.state().wanted.iter().filter(|wanted| wanted.is_pending()).cloned().collect()
+}
+
+fn conclude(pass: &Pass<'_>, conclusion: &Conclusion) -> Confirmation {
+    if pass.is_superseded() {
+        return Confirmation::nothing();
+    }
+    let open = pass.managed.state().wanted.iter().filter(|wanted| is_open(wanted, conclusion)).cloned().collect::<Vec<_>>();
+    Confirmation::all(open.iter().filter_map(|wanted| {
+        let key = wanted.key()?;
+        if !wanted.is_pending() {
+            pass.ctx.reopen(&key);
+        }
+        Some(pass.ctx.conclude(&key, &pass.managed.id, conclusion.clone()))
+    }))
+}
+
+/// Whether a conclusion is news for a wanted commit: it has none yet, or it failed and has recovered since.
+fn is_open(wanted: &Wanted, conclusion: &Conclusion) -> bool {
+    let recovered = conclusion.verdict == Verdict::Success
+        && matches!(wanted.verdict, Some(Verdict::Failure | Verdict::Error));
+    wanted.is_pending() || recovered
+}
+
+fn say(pass: &Pass<'_>, sentence: &str) -> Confirmation {
+    let checks = pending(pass).into_iter().filter_map(|wanted| wanted.key());
+    Confirmation::all(checks.map(|key| pass.ctx.progress(&key, &pass.managed.id, sentence)))
+}
+
+/// A preview is a deployment with an address, on the pull request's commit.
+fn deployment(pass: &Pass<'_>, done: &Done, standing: &Standing) -> Confirmation {
+    if !is_preview(&pass.application) {
+        return Confirmation::nothing();
+    }
+    let (state, description) = match standing {
+        Standing::Concluded(Conclusion { verdict: Verdict::Success, sentence }) => {
+            (wire::DeploymentState::Success, sentence.as_str())
+        }
+        Standing::Concluded(conclusion) => (wire::DeploymentState::Failure, conclusion.sentence.as_str()),
+        Standing::Pending(sentence) => (wire::DeploymentState::InProgress, sentence.as_str()),
+    };
+    let url = status::external_urls(&done.comparison).into_iter().next().unwrap_or_default();
+    let feedback = pending(pass).into_iter().map(|wanted| {
+        let deployment = wire::Deployment {
+            environment: pass.managed.id.name.clone(),
+            state: state.into(),
+            description: description.into(),
+            environment_url: url.clone(),
+            log_url: String::new(),
+            transient: true,
+        };
+        of_deployment(&wanted.origin(), &wanted.commit, &pass.managed.id.to_string(), deployment)
+    });
+    pass.ctx.publisher.publish(feedback.collect::<Vec<_>>())
+}
+
+#[derive(Default)]
+struct Summary {
+    sync: String,
+    health: String,
+    created: u32,
+    changed: u32,
+    pruned: u32,
+    acted: bool,
+}
+
+/// A report, if there is something to tell: something was done, or a commit came a step further.
+fn tell(pass: &Pass<'_>, standing: &Standing, summary: &Summary, timeline: &crate::timeline::Timeline) {
+    let (outcome, message) = match standing {
+        Standing::Pending(sentence) => (wire::Outcome::Waiting, sentence.clone()),
+        Standing::Concluded(conclusion) => (
+            match conclusion.verdict {
+                Verdict::Success => wire::Outcome::Success,
+                Verdict::Failure => wire::Outcome::Failure,
+                Verdict::Error => wire::Outcome::Error,
+                Verdict::Superseded => wire::Outcome::Superseded,
+            },
+            conclusion.sentence.clone(),
+        ),
+    };
+    let wanted = pending(pass);
+    if !summary.acted && wanted.is_empty() {
+        return;
+    }
+    let name = outcome.as_str_name().trim_start_matches("OUTCOME_").to_lowercase();
+    pass.ctx.metrics.reconciles.get_or_create(&OutcomeLabel { outcome: name }).inc();
+    let state = pass.managed.state();
+    let first = wanted.first();
+    let report = wire::Report {
+        cluster: pass.ctx.cluster_name().into(),
+        application_namespace: pass.managed.id.namespace.clone(),
+        application_name: pass.managed.id.name.clone(),
+        delivery_id: first.map(|wanted| wanted.delivery.clone()).unwrap_or_default(),
+        repository: first.map(|wanted| wanted.repository.clone()).unwrap_or_default(),
+        commit: first.map_or_else(
+            || state.desired.as_ref().and_then(|desired| desired.commits.first().cloned()).unwrap_or_default(),
+            |wanted| wanted.commit.clone(),
+        ),
+        cause: state.cause.into(),
+        outcome: outcome.into(),
+        message,
+        steps: timeline.steps(),
+        sync_status: summary.sync.clone(),
+        health_status: summary.health.clone(),
+        created: summary.created,
+        changed: summary.changed,
+        pruned: summary.pruned,
+    };
+    drop(state);
+    pass.ctx.reports.add(report);
+}
+
+/// What the next pass takes up.
+fn remember(pass: &Pass<'_>, standing: &Standing, timeline: crate::timeline::Timeline) {
+    let mut state = pass.managed.state();
+    if state.wanted_version != pass.wanted_version {
+        return;
+    }
+    match standing {
+        Standing::Pending(_) => state.timeline.merge(&timeline),
+        Standing::Concluded(_) => {
+            state.timeline = Default::default();
+            state.settling_since = None;
+            state.failures = 0;
+        }
+    }
+}
+
+/// Writes what changed: status, verdict, the orders that have been followed.
+async fn write(pass: &Pass<'_>, new: &ApplicationStatus, verdict: Option<&Conclusion>, now: Timestamp) {
+    let managed = pass.managed;
+    let _writing = managed.writing.lock().await;
+    let (old, metadata, version) = {
+        let mut state = managed.state();
+        let mut metadata = Map::new();
+        if let Some(conclusion) = verdict
+            && state.wanted_version == pass.wanted_version
+            && state.wanted.iter().any(|wanted| is_open(wanted, conclusion))
+        {
+            for wanted in state.wanted.iter_mut().filter(|wanted| is_open(wanted, conclusion)) {
+                wanted.verdict = Some(conclusion.verdict);
+                wanted.sentence = conclusion.sentence.clone();
+            }
+            metadata.insert(annotations::WANTED.into(), wanted::format(&state.wanted).into());
+        }
+        if pass.application.annotation(annotations::REFRESH).is_some() {
+            metadata.insert(annotations::REFRESH.into(), Value::Null);
+        }
+        (state.status.clone(), metadata, state.wanted_version)
+    };
+    let mut patch = Map::new();
+    if let Some(status) = status::changes(&old, new, now) {
+        patch.insert("status".into(), status);
+    }
+    if !metadata.is_empty() {
+        patch.insert("metadata".into(), json!({ "annotations": metadata }));
+    }
+    if patch.is_empty() {
+        return;
+    }
+    match pass.ctx.cluster.merge_patch(&application_key(&managed.id), &Value::Object(patch)).await {
+        Ok(object) => {
+            let mut state = managed.state();
+            state.wanted_written = state.wanted_written.max(version);
+            if let Some(status) = object.0.get("status") {
+                state.status = status.clone();
+                if let Ok(status) = serde_json::from_value(status.clone()) {
+                    Arc::make_mut(&mut state.application).status = Some(status);
+                }
+            }
+        }
+        Err(error) if error.is_not_found() => {}
+        Err(error) => {
+            tracing::warn!(application = %managed.id, %error, "status.not_written; trying again");
+            pass.ctx.queue.push_after(managed.id.clone(), Causes::of(Cause::Retry), Duration::from_secs(1));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! *Resolve*: each source's revision to the commit it means now.
+
+use futures::future::try_join_all;
+use git::{GitError, RepositoryUrl};
+use resources::ApplicationSource;
+
+use super::{Pass, Stop};
+use crate::index::Tracked;
+
+/// One source, resolved.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The source.
+    pub source: ApplicationSource,
+    /// Its repository.
+    pub url: RepositoryUrl,
+    /// The place it follows.
+    pub tracked: Tracked,
+    /// Where that place stands.
+    pub commit: git::Commit,
+}
+
+/// The place that a source follows.
+pub fn tracked(source: &ApplicationSource) -> Result<(RepositoryUrl, Tracked), GitError> {
+    let url = RepositoryUrl::parse(&source.repo_url)?;
+    let revision = source.target_revision.trim();
+    let revision = if revision.is_empty() { "HEAD" } else { revision }.to_owned();
+    let tracked = Tracked { repository: url.key(), revision };
+    Ok((url, tracked))
+}
+
+/// Resolves all sources. An operation that names a revision resolves to that instead.
+pub async fn resolve(pass: &Pass<'_>) -> Result<Vec<Resolved>, Stop> {
+    let sources = pass.application.sources();
+    if sources.is_empty() {
+        return Err(Stop::invalid("spec.source is missing; say where the manifests are"));
+    }
+    let asked = super::plan::asked_revisions(&pass.application);
+    let resolving = sources.into_iter().enumerate().map(|(number, source)| {
+        let asked = asked.get(number).filter(|revision| !revision.is_empty()).cloned();
+        resolve_one(pass, source, asked)
+    });
+    try_join_all(resolving).await
+}
+
+async fn resolve_one(pass: &Pass<'_>, source: &ApplicationSource, asked: Option<String>) -> Result<Resolved, Stop> {
+    let (url, mut place) = tracked(source).map_err(|error| Stop::invalid(error.to_string()))?;
+    if let Some(asked) = asked {
+        place.revision = asked;
+    }
+    match pass.ctx.heads.resolve(&pass.ctx.git, &url, &place).await {
+        Ok(commit) => Ok(Resolved { source: source.clone(), url, tracked: place, commit }),
+        Err(error) if error.is_transient() => Err(Stop::Later(error.to_string())),
+        Err(error) => Err(Stop::comparison(error.to_string())),
+    }
+}

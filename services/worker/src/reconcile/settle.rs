@@ -1,0 +1,135 @@
+//! *Settle*: whether what was applied is well, wave by wave and in the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use resources::{HealthStatus, Object, ObjectKey, SyncStatus};
+
+use super::apply::Performed;
+use super::compare::Comparison;
+use super::{Pass, Stop};
+use crate::tracker::{Conclusion, Verdict};
+
+/// Where an application stands with the commit that is wanted of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// On its way, and where.
+    Pending(String),
+    /// At the end.
+    Concluded(Conclusion),
+}
+
+/// Waits until every one of these objects is healthy; returns the first that is degraded as an error.
+pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey]) -> Result<(), Stop> {
+    let deadline = tokio::time::Instant::now() + pass.ctx.config.options.health_timeout;
+    loop {
+        let notified = pass.managed.newer.notified();
+        tokio::pin!(notified);
+        notified.as_mut().enable();
+        if pass.is_superseded() {
+            return Err(Stop::Superseded);
+        }
+        if pass.managed.application().status.as_ref().is_some_and(|status| {
+            status.operation_state.as_ref().is_some_and(|state| state.phase == resources::OperationPhase::Terminating)
+        }) {
+            return Err(Stop::sync("the operation was terminated"));
+        }
+        let mut waiting: Option<String> = None;
+        for key in keys {
+            let live: Option<Arc<Object>> = pass.ctx.live.get(key);
+            match live.as_deref().and_then(engine::health::health) {
+                Some(health) if health.status == HealthStatus::Degraded => {
+                    return Err(Stop::sync(format!("{key}: {}", health.message)));
+                }
+                Some(health) if health.status != HealthStatus::Healthy => {
+                    waiting.get_or_insert(format!("{key}: {}", said(health.status, &health.message)));
+                }
+                _ => {}
+            }
+        }
+        let Some(sentence) = waiting else { return Ok(()) };
+        super::report::progress(pass, &sentence).await;
+        tokio::select! {
+            () = notified => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(Stop::sync(format!("not healthy in time: {sentence}")));
+        }
+    }
+}
+
+/// Judges the whole application.
+pub fn standing(
+    comparison: &Comparison,
+    operation: Option<&Performed>,
+    waiting: Option<&str>,
+    settling: Duration,
+    limit: Duration,
+) -> Standing {
+    let conclude = |verdict, sentence: String| Standing::Concluded(Conclusion { verdict, sentence });
+    if let Some(failed) = operation.and_then(|operation| operation.failure.as_deref()) {
+        return conclude(Verdict::Failure, failed.to_owned());
+    }
+    if let Some(waiting) = waiting {
+        return Standing::Pending(waiting.to_owned());
+    }
+    let late = settling >= limit;
+    if comparison.sync == SyncStatus::OutOfSync && comparison.only_unpruned().is_none() {
+        let sentence = format!("out of sync: {}", comparison.first_difference());
+        return if late { conclude(Verdict::Failure, sentence) } else { Standing::Pending(sentence) };
+    }
+    match comparison.health.status {
+        HealthStatus::Degraded => conclude(Verdict::Failure, said(HealthStatus::Degraded, &comparison.health.message)),
+        HealthStatus::Progressing | HealthStatus::Missing | HealthStatus::Unknown => {
+            let sentence = said(comparison.health.status, &comparison.health.message);
+            if late {
+                conclude(Verdict::Failure, format!("not healthy in time: {sentence}"))
+            } else {
+                Standing::Pending(sentence)
+            }
+        }
+        HealthStatus::Healthy | HealthStatus::Suspended => {
+            let extra = comparison.only_unpruned().map(|count| format!("; {count} objects are left to be pruned"));
+            conclude(Verdict::Success, format!("synced, healthy{}", extra.unwrap_or_default()))
+        }
+    }
+}
+
+fn said(status: HealthStatus, message: &str) -> String {
+    if message.is_empty() { status.to_string() } else { format!("{status}: {message}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comparison(sync: SyncStatus, health: HealthStatus) -> Comparison {
+        Comparison::for_test(sync, health, "1 of 3 replicas updated")
+    }
+
+    fn judged(sync: SyncStatus, health: HealthStatus, waiting: Option<&str>, seconds: u64) -> String {
+        let settling = Duration::from_secs(seconds);
+        match standing(&comparison(sync, health), None, waiting, settling, Duration::from_secs(600)) {
+            Standing::Pending(sentence) => format!("pending {sentence}"),
+            Standing::Concluded(conclusion) => format!("{:?} {}", conclusion.verdict, conclusion.sentence),
+        }
+    }
+
+    #[test]
+    fn what_a_check_says() {
+        use HealthStatus::{Degraded, Healthy, Progressing, Suspended};
+        use SyncStatus::{OutOfSync, Synced};
+        let cases = [
+            (Synced, Healthy, None, 0, "Success synced, healthy"),
+            (Synced, Suspended, None, 0, "Success synced, healthy"),
+            (Synced, Progressing, None, 5, "pending Progressing: 1 of 3 replicas updated"),
+            (Synced, Progressing, None, 600, "Failure not healthy in time: Progressing: 1 of 3 replicas updated"),
+            (Synced, Degraded, None, 0, "Failure Degraded: 1 of 3 replicas updated"),
+            (OutOfSync, Healthy, Some("waiting for approval"), 9999, "pending waiting for approval"),
+        ];
+        for (sync, health, waiting, seconds, expected) in cases {
+            assert_eq!(judged(sync, health, waiting, seconds), expected);
+        }
+    }
+}

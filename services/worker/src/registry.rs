@@ -1,0 +1,190 @@
+//! The applications of this cluster as the worker holds them: the newest object from the API server, what is wanted of each,
+//! and what the last reconcile left behind to make the next one cheap.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use render::Rendered;
+use resources::{Application, Object};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::AppId;
+use crate::index::Tracked;
+use crate::timeline::Timeline;
+use crate::wanted::{self, Wanted};
+
+/// One application and what the worker knows of it.
+#[derive(Debug)]
+pub struct Managed {
+    /// Namespace and name.
+    pub id: AppId,
+    state: Mutex<State>,
+    /// One writer at a time, so that an older annotation or status never lands after a newer one.
+    pub writing: tokio::sync::Mutex<()>,
+    /// Something newer is wanted: whoever waits inside an operation looks again.
+    pub newer: Notify,
+}
+
+/// What changes about a [`Managed`].
+#[derive(Debug)]
+pub struct State {
+    /// As last seen or written.
+    pub application: Arc<Application>,
+    /// `status` as the API server has it, for writing only what changed.
+    pub status: Value,
+    /// The commits wanted, one for each repository.
+    pub wanted: Vec<Wanted>,
+    /// Grows with each change of `wanted`.
+    pub wanted_version: u64,
+    /// The version that the annotation has.
+    pub wanted_written: u64,
+    /// The last render, ready to be compared.
+    pub desired: Option<Arc<Desired>>,
+    /// Since when the application is in sync but not yet healthy.
+    pub settling_since: Option<jiff::Timestamp>,
+    /// How often in a row a pass could not come to an end.
+    pub failures: u32,
+    /// How often the sync of the wanted commits was refused by the cluster.
+    pub refused: u32,
+    /// The retry policy's pause after a refused sync is over.
+    pub retry: bool,
+    /// The moments of the way so far, until it is concluded.
+    pub timeline: Timeline,
+    /// What started the current way, for the report.
+    pub cause: &'static str,
+}
+
+/// What a render wants in the cluster, with namespace and owner filled in.
+#[derive(Debug)]
+pub struct Desired {
+    /// What it was made from.
+    pub rendered: Arc<Rendered>,
+    /// The commits of the sources, in their order.
+    pub commits: Vec<String>,
+    /// The places the commits came from.
+    pub places: Vec<Tracked>,
+    /// The objects.
+    pub objects: Vec<Arc<Object>>,
+    /// Hash of the spec it was made for.
+    pub spec: String,
+    /// What people should know about the render: condition type and message.
+    pub warnings: Vec<(String, String)>,
+}
+
+impl Managed {
+    fn new(id: AppId, application: Application) -> Self {
+        let wanted = wanted::parse(application.annotation(resources::annotations::WANTED));
+        let status = status_of(&application);
+        Self {
+            id,
+            state: Mutex::new(State {
+                application: Arc::new(application),
+                status,
+                wanted,
+                wanted_version: 0,
+                wanted_written: 0,
+                desired: None,
+                settling_since: None,
+                failures: 0,
+                refused: 0,
+                retry: false,
+                timeline: Timeline::default(),
+                cause: "start",
+            }),
+            writing: tokio::sync::Mutex::new(()),
+            newer: Notify::new(),
+        }
+    }
+
+    /// The state, locked. Never held across an await.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a refused sync is to be tried again now; only once for each pause.
+    pub fn take_retry(&self) -> bool {
+        std::mem::take(&mut self.state().retry)
+    }
+
+    /// The newest object.
+    pub fn application(&self) -> Arc<Application> {
+        self.state().application.clone()
+    }
+
+    /// The API server has this now. Tells whether anything but status and bookkeeping differs from before.
+    pub fn update(&self, application: Application) -> bool {
+        let mut state = self.state();
+        let changed = is_other_work(&state.application, &application);
+        state.status = status_of(&application);
+        state.application = Arc::new(application);
+        changed
+    }
+}
+
+/// All applications; cheap to ask.
+#[derive(Debug, Default)]
+pub struct Registry {
+    applications: Mutex<HashMap<AppId, Arc<Managed>>>,
+}
+
+impl Registry {
+    /// One application.
+    pub fn get(&self, id: &AppId) -> Option<Arc<Managed>> {
+        self.lock().get(id).cloned()
+    }
+
+    /// Takes up what the API server says. Tells whether there is work to do, and whether it is new.
+    pub fn upsert(&self, application: Application) -> (Arc<Managed>, bool) {
+        let id = AppId::of(&application);
+        let mut applications = self.lock();
+        if let Some(managed) = applications.get(&id) {
+            let managed = managed.clone();
+            drop(applications);
+            let changed = managed.update(application);
+            return (managed, changed);
+        }
+        let managed = Arc::new(Managed::new(id.clone(), application));
+        applications.insert(id, managed.clone());
+        (managed, true)
+    }
+
+    /// The application is gone.
+    pub fn remove(&self, id: &AppId) -> Option<Arc<Managed>> {
+        self.lock().remove(id)
+    }
+
+    /// All of them, in no order.
+    pub fn all(&self) -> Vec<Arc<Managed>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AppId, Arc<Managed>>> {
+        self.applications.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn status_of(application: &Application) -> Value {
+    application.status.as_ref().and_then(|status| serde_json::to_value(status).ok()).unwrap_or(Value::Null)
+}
+
+/// Whether the newer object asks for something that the older did not: its spec, an operation, its deletion, or one of the
+/// annotations that are orders.
+fn is_other_work(before: &Application, after: &Application) -> bool {
+    let orders = |application: &Application| {
+        let mut annotations = application.metadata.annotations.clone().unwrap_or_default();
+        annotations.remove(resources::annotations::WANTED);
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        annotations
+    };
+    before.spec != after.spec
+        || (after.operation.is_some() && before.operation != after.operation)
+        || before.metadata.deletion_timestamp != after.metadata.deletion_timestamp
+        || before.metadata.finalizers != after.metadata.finalizers
+        || orders(before) != orders(after)
+}

@@ -1,0 +1,259 @@
+//! Putting a worker together, and taking it apart in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bus::{Bus, Topology};
+use cluster::{Cluster, Kubeconfig, Lease, LiveStore};
+use forge::{Credential, ForgeAccount, ForgeKind, Forges};
+use git::{Credentials, Git, GitConfig, RepositoryUrl, SecretCredentials, StaticCredentials};
+use render::{RenderConfig, Renderer};
+use serde_json::Value;
+use telemetry::{Admin, Metrics, Readiness};
+use tokio_util::sync::CancellationToken;
+
+use crate::application_sets::ApplicationSets;
+use crate::config::WorkerConfig;
+use crate::context::{Capabilities, Context};
+use crate::feedback::Publisher;
+use crate::metrics::WorkerMetrics;
+use crate::reports::ReportLog;
+use crate::tracker::Tracker;
+use crate::{intake, outbox, poll, reconcile, watches};
+
+/// Runs one worker until `shutdown`; returns early if it cannot go on.
+pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let cluster_name = config.cluster.clone();
+    let shutdown = shutdown.child_token();
+    let from = match &config.kubeconfig {
+        Some(path) => Kubeconfig::File { path: path.clone(), context: config.context.clone() },
+        None => Kubeconfig::InCluster,
+    };
+    let cluster = Cluster::connect(&from, cluster::Options::default())
+        .await
+        .with_context(|| format!("cannot reach cluster {cluster_name}"))?;
+    bus.declare(&Topology::for_cluster(&cluster_name)).await.context("cannot set up this cluster's queues")?;
+
+    let metrics = Metrics::new("lockstep");
+    let readiness = Readiness::default();
+    readiness.set("started", Err("the cluster's applications have not been listed yet".into()));
+    let credentials = Arc::new(SecretCredentials::new());
+    let forges = forges(&config)?;
+    let ctx = Arc::new(context(config, cluster, bus, &metrics, credentials.clone(), forges.clone()).await?);
+    let admin = serve_admin(&ctx, metrics, readiness.clone(), &shutdown)?;
+
+    let lease = tokio::select! {
+        lease = hold_lease(&ctx) => lease?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let mut tasks = tokio::task::JoinSet::new();
+    start_watches(&ctx, credentials, &mut tasks, &shutdown).await?;
+    readiness.set("started", Ok(()));
+    tracing::info!(cluster = cluster_name, applications = ctx.registry.len(), "worker.started");
+
+    let reconciling = tokio::spawn(reconcile::run(ctx.clone()));
+    tasks.spawn(intake::run(ctx.clone(), shutdown.clone()));
+    tasks.spawn(outbox::run(ctx.clone(), forges, shutdown.clone()));
+    tasks.spawn({
+        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
+        async move {
+            poll::run(ctx, shutdown).await;
+            Ok(())
+        }
+    });
+
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        () = lease.lost() => Err(anyhow::anyhow!("another replica of this worker has taken over the lease")),
+        Some(ended) = tasks.join_next() => ended.map_err(anyhow::Error::from).and_then(|ended| ended),
+    };
+    shutdown.cancel();
+    ctx.queue.close();
+    // What is half done is done again by whoever comes next; a moment lets most of it end well.
+    let _ = tokio::time::timeout(Duration::from_secs(5), reconciling).await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), async { while tasks.join_next().await.is_some() {} }).await;
+    let _ = lease.release().await;
+    if let Some(admin) = admin {
+        let _ = admin.await;
+    }
+    ended.with_context(|| format!("worker {cluster_name} stopped"))
+}
+
+async fn context(
+    config: WorkerConfig,
+    cluster: Cluster,
+    bus: Arc<dyn Bus>,
+    metrics: &Metrics,
+    credentials: Arc<SecretCredentials>,
+    forges: Forges,
+) -> anyhow::Result<Context> {
+    let options = &config.options;
+    let data = options.data_dir.join(&config.cluster);
+    let credentials: Arc<dyn Credentials> = match &options.git_credentials_file {
+        Some(file) => {
+            Arc::new(Both { first: credentials, second: Arc::new(StaticCredentials::from_file(file)?) })
+        }
+        None => credentials,
+    };
+    let git_config = GitConfig {
+        root: data.join("git"),
+        credentials,
+        fetch_timeout: Duration::from_secs(300),
+        max_repository_bytes: 8 << 30,
+        allow_local: options.allow_local_git,
+    };
+    let git = Git::open(git_config).context("cannot use the folder for Git mirrors")?;
+    let mut render_config = RenderConfig {
+        cache_dir: data.join("renders"),
+        helm: options.helm.clone(),
+        kustomize: options.kustomize.clone(),
+        ..RenderConfig::default()
+    };
+    if options.renders > 0 {
+        render_config.parallel = options.renders;
+    }
+    let renderer = Renderer::new(render_config).await.context("cannot render")?;
+    let capabilities = Capabilities { version: cluster.version().await?, api_versions: cluster.api_versions().await? };
+    let tracking = engine::ownership::Tracking::default();
+    let owner_of = Arc::new(move |object: &resources::Object| engine::ownership::owner_of(object, &tracking));
+    let managers = vec![cluster.field_manager().to_owned(), "argocd-controller".to_owned()];
+    let live = LiveStore::with_managers(cluster.clone(), owner_of, managers);
+    Ok(Context {
+        live,
+        git,
+        renderer,
+        publisher: Publisher::start(bus.clone(), &config.cluster),
+        reports: ReportLog::start(bus.clone()),
+        registry: Default::default(),
+        projects: Default::default(),
+        application_sets: ApplicationSets::new(forges),
+        heads: Default::default(),
+        queue: Default::default(),
+        metrics: WorkerMetrics::register(metrics),
+        capabilities: std::sync::Mutex::new(capabilities),
+        index: Default::default(),
+        tracker: std::sync::Mutex::new(Tracker::new(&config.cluster, &options.namespace, options.checks_per_commit)),
+        urls: Default::default(),
+        previewed: Default::default(),
+        cluster,
+        bus,
+        config,
+    })
+}
+
+/// Credentials of the cluster's Secrets first, then those of the file.
+struct Both {
+    first: Arc<SecretCredentials>,
+    second: Arc<StaticCredentials>,
+}
+
+#[async_trait::async_trait]
+impl Credentials for Both {
+    async fn credential(&self, url: &RepositoryUrl) -> Option<git::Credential> {
+        match self.first.credential(url).await {
+            Some(credential) => Some(credential),
+            None => self.second.credential(url).await,
+        }
+    }
+}
+
+fn forges(config: &WorkerConfig) -> anyhow::Result<Forges> {
+    let options = &config.options;
+    let mut accounts = Vec::new();
+    for (number, forge) in options.forges.iter().enumerate() {
+        let (kind, api_url) = forge
+            .split_once('=')
+            .with_context(|| format!("--forge {forge:?} is not KIND=API_URL; write github=https://api.github.com"))?;
+        let kind: ForgeKind = kind.parse().map_err(|error| anyhow::anyhow!("--forge {forge:?}: {error}"))?;
+        let credential = match options.forge_token_files.get(number) {
+            Some(file) => {
+                let token = std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read the forge token {}", file.display()))?;
+                Credential::Token(token.trim().to_owned())
+            }
+            None => Credential::None,
+        };
+        let mut account = ForgeAccount::new(kind, api_url, credential);
+        if options.forge_unlimited {
+            account.limits = forge::outbox::Limits::unlimited();
+        }
+        accounts.push(account);
+    }
+    Ok(Forges::new(accounts)?)
+}
+
+fn serve_admin(
+    ctx: &Arc<Context>,
+    metrics: Metrics,
+    readiness: Readiness,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<tokio::task::JoinHandle<Result<(), telemetry::TelemetryError>>>> {
+    let Some(address) = ctx.config.admin_listen else { return Ok(None) };
+    let shared = ctx.clone();
+    let admin = Admin::new(metrics, readiness).with_routes(move |routes| {
+        let ctx = shared.clone();
+        routes.route(
+            "/reports",
+            actix_web::web::get().to(move || {
+                let ctx = ctx.clone();
+                async move { actix_web::web::Json::<Value>(ctx.reports.to_json()) }
+            }),
+        );
+    });
+    let bound = admin.bind(address)?;
+    tracing::info!(address = %bound.address(), "admin.listening");
+    Ok(Some(tokio::spawn(bound.run(shutdown.clone()))))
+}
+
+/// One replica works, the others stand by. Whoever has the same data folder is the same replica, so a worker that was killed
+/// takes its own lease back at once.
+async fn hold_lease(ctx: &Context) -> anyhow::Result<cluster::LeaseHeld> {
+    let file = ctx.config.options.data_dir.join(ctx.cluster_name()).join("identity");
+    let identity = match std::fs::read_to_string(&file) {
+        Ok(identity) => identity,
+        Err(_) => {
+            let identity = uuid::Uuid::new_v4().to_string();
+            std::fs::write(&file, &identity).with_context(|| format!("cannot write {}", file.display()))?;
+            identity
+        }
+    };
+    let name = format!("lockstep-worker-{}", ctx.cluster_name());
+    Lease::hold(&ctx.cluster, ctx.namespace(), &name, identity.trim()).await.context("cannot take the worker's lease")
+}
+
+async fn start_watches(
+    ctx: &Arc<Context>,
+    credentials: Arc<SecretCredentials>,
+    tasks: &mut tokio::task::JoinSet<anyhow::Result<()>>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let listed = [CancellationToken::new(), CancellationToken::new(), CancellationToken::new()];
+    tasks.spawn(watches::secrets(ctx.clone(), credentials, listed[0].clone(), shutdown.clone()));
+    tasks.spawn(watches::app_projects(ctx.clone(), listed[1].clone(), shutdown.clone()));
+    for started in &listed[..2] {
+        first(started, tasks).await?;
+    }
+    tasks.spawn(watches::applications(ctx.clone(), listed[2].clone(), shutdown.clone()));
+    first(&listed[2], tasks).await?;
+    tasks.spawn(watches::application_sets(ctx.clone(), shutdown.clone()));
+    tasks.spawn({
+        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
+        async move {
+            watches::live(ctx, shutdown).await;
+            Ok(())
+        }
+    });
+    Ok(())
+}
+
+/// Waits for a first list, or for the task that ends instead.
+async fn first(started: &CancellationToken, tasks: &mut tokio::task::JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::select! {
+        () = started.cancelled() => Ok(()),
+        Some(ended) = tasks.join_next() => {
+            ended??;
+            anyhow::bail!("a watch ended before its first list")
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What the worker watches in its cluster: Applications, ApplicationSets, AppProjects, the Secrets of repositories and
+//! clusters, and the live objects that applications own. Each change becomes an entry of a queue.
+
+use std::collections::{BTreeMap, HashSet};
+use std::pin::pin;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use cluster::{ApiKind, WatchEvent};
+use futures::StreamExt as _;
+use git::SecretCredentials;
+use resources::{AppProject, Application, ApplicationSet, Object, annotations};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::{GROUP, locked};
+use crate::reconcile::{Cause, Causes, resolve};
+use crate::{AppId, Context, projects};
+
+/// The label that tells what a Secret of the control namespace is for.
+const SECRET_TYPE: &str = "argocd.argoproj.io/secret-type";
+
+/// One of the control kinds as the cluster serves it.
+pub async fn control_kind(ctx: &Context, kind: &str) -> anyhow::Result<ApiKind> {
+    let found = ctx.cluster.kind(GROUP, Some("v1alpha1"), kind).await?;
+    found.with_context(|| {
+        format!("the cluster has no {kind} resource; install the CRDs: `lockstep crds | kubectl apply --server-side -f -`")
+    })
+}
+
+/// Watches Applications until the worker is stopped. `started` is fired after the first list.
+pub async fn applications(ctx: Arc<Context>, started: CancellationToken, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let kind = control_kind(&ctx, "Application").await?;
+    let mut events = pin!(ctx.cluster.watch(&kind, None, None));
+    loop {
+        let event = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            event = events.next() => event.context("the watch on Applications ended")?,
+        };
+        match event {
+            Ok(WatchEvent::Restarted(objects)) => {
+                let mut seen = HashSet::new();
+                for object in objects {
+                    seen.insert(AppId::new(object.namespace(), object.name()));
+                    take_application(&ctx, object, if started.is_cancelled() { Cause::Changed } else { Cause::Start });
+                }
+                for managed in ctx.registry.all() {
+                    if !seen.contains(&managed.id) {
+                        forget_application(&ctx, &managed.id);
+                    }
+                }
+                started.cancel();
+            }
+            Ok(WatchEvent::Applied(object)) => {
+                take_application(&ctx, object, Cause::Changed);
+            }
+            Ok(WatchEvent::Deleted(object)) => {
+                forget_application(&ctx, &AppId::new(object.namespace(), object.name()));
+            }
+            Err(error) => tracing::warn!(%error, "watch.failed: Applications"),
+        }
+    }
+}
+
+/// Takes up an Application as it is now: what it follows, what was wanted of it, and whether there is work. Returns its
+/// identity if it is one of this cluster's.
+pub fn take_application(ctx: &Arc<Context>, object: Object, cause: Cause) -> Option<AppId> {
+    let id = AppId::new(object.namespace(), object.name());
+    if id.namespace != ctx.namespace() {
+        // Applications in any namespace need an AppProject that permits it; see docs/differences.md.
+        return None;
+    }
+    let application = match Application::parse(object.0) {
+        Ok(application) => application,
+        Err(invalid) => {
+            tracing::warn!(application = %id, %invalid, "application.invalid: it is left alone until it is corrected");
+            return None;
+        }
+    };
+    if !projects::is_ours(&application.spec.destination, ctx.cluster_name(), ctx.cluster.server()) {
+        forget_application(ctx, &id);
+        return None;
+    }
+    let mut places = Vec::new();
+    for source in application.sources() {
+        if let Ok((url, tracked)) = resolve::tracked(source) {
+            ctx.remember_url(&url);
+            places.push(tracked);
+        }
+    }
+    locked(&ctx.index).track(&id, places);
+    let hard = application.annotation(annotations::REFRESH) == Some("hard");
+    let known = ctx.registry.get(&id).is_some();
+    let (managed, changed) = ctx.registry.upsert(application);
+    if !known {
+        resume(ctx, &managed);
+    }
+    if changed {
+        ctx.queue.push(id.clone(), Causes::of(if hard { Cause::HardRefresh } else { cause }));
+    }
+    // A wave that waits inside an operation looks at children, too, and at termination.
+    managed.newer.notify_waiters();
+    Some(id)
+}
+
+/// After a start: what was wanted and not concluded is still promised.
+fn resume(ctx: &Context, managed: &crate::registry::Managed) {
+    let wanted = managed.state().wanted.clone();
+    let mut tracker = locked(&ctx.tracker);
+    for wanted in wanted {
+        if let Some(key) = wanted.key() {
+            tracker.resume(&key, wanted.origin(), &managed.id, wanted.conclusion());
+        }
+    }
+}
+
+fn forget_application(ctx: &Arc<Context>, id: &AppId) {
+    locked(&ctx.index).forget(id);
+    let Some(managed) = ctx.registry.remove(id) else { return };
+    managed.newer.notify_waiters();
+    let ctx = ctx.clone();
+    tokio::spawn(async move { crate::reconcile::report::gone(&ctx, &managed).await });
+}
+
+/// Watches AppProjects until the worker is stopped; a changed project is a cause for its applications.
+pub async fn app_projects(ctx: Arc<Context>, started: CancellationToken, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let kind = control_kind(&ctx, "AppProject").await?;
+    let namespace = ctx.namespace().to_owned();
+    let mut events = pin!(ctx.cluster.watch(&kind, Some(&namespace), None));
+    loop {
+        let event = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            event = events.next() => event.context("the watch on AppProjects ended")?,
+        };
+        match event {
+            Ok(WatchEvent::Restarted(objects)) => {
+                objects.into_iter().for_each(|object| take_project(&ctx, object));
+                started.cancel();
+            }
+            Ok(WatchEvent::Applied(object)) => take_project(&ctx, object),
+            Ok(WatchEvent::Deleted(object)) => {
+                ctx.projects.remove(object.name());
+                wake_project(&ctx, object.name());
+            }
+            Err(error) => tracing::warn!(%error, "watch.failed: AppProjects"),
+        }
+    }
+}
+
+fn take_project(ctx: &Arc<Context>, object: Object) {
+    let name = object.name().to_owned();
+    match AppProject::parse(object.0) {
+        Ok(project) => {
+            if ctx.projects.set(project) {
+                wake_project(ctx, &name);
+            }
+        }
+        Err(invalid) => tracing::warn!(project = name, %invalid, "project.invalid: its last valid state counts"),
+    }
+}
+
+fn wake_project(ctx: &Arc<Context>, name: &str) {
+    for managed in ctx.registry.all() {
+        if managed.application().spec.project() == name {
+            ctx.queue.push(managed.id.clone(), Causes::of(Cause::Changed));
+        }
+    }
+}
+
+/// Watches ApplicationSets until the worker is stopped.
+pub async fn application_sets(ctx: Arc<Context>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let kind = control_kind(&ctx, "ApplicationSet").await?;
+    let namespace = ctx.namespace().to_owned();
+    let mut events = pin!(ctx.cluster.watch(&kind, Some(&namespace), None));
+    loop {
+        let event = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            event = events.next() => event.context("the watch on ApplicationSets ended")?,
+        };
+        match event {
+            Ok(WatchEvent::Restarted(objects)) => {
+                let names: HashSet<String> = objects.iter().map(|object| object.name().to_owned()).collect();
+                objects.into_iter().for_each(|object| take_set(&ctx, object));
+                ctx.application_sets.retain(&ctx, |id| names.contains(&id.name));
+            }
+            Ok(WatchEvent::Applied(object)) => take_set(&ctx, object),
+            Ok(WatchEvent::Deleted(object)) => {
+                ctx.application_sets.remove(&ctx, &AppId::new(object.namespace(), object.name()));
+            }
+            Err(error) => tracing::warn!(%error, "watch.failed: ApplicationSets"),
+        }
+    }
+}
+
+fn take_set(ctx: &Arc<Context>, object: Object) {
+    let id = AppId::new(object.namespace(), object.name());
+    match ApplicationSet::parse(object.0) {
+        Ok(set) => ctx.application_sets.take(ctx, set),
+        Err(invalid) => {
+            tracing::warn!(application_set = %id, %invalid, "application_set.invalid: it is left alone until it is corrected");
+        }
+    }
+}
+
+/// Watches the Secrets that hold repository credentials, and those that describe clusters for the clusters generator.
+pub async fn secrets(
+    ctx: Arc<Context>,
+    credentials: Arc<SecretCredentials>,
+    started: CancellationToken,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let kind = ctx.cluster.kind("", Some("v1"), "Secret").await?.context("the cluster serves no Secrets")?;
+    let namespace = ctx.namespace().to_owned();
+    let mut events = pin!(ctx.cluster.watch(&kind, Some(&namespace), Some(SECRET_TYPE)));
+    loop {
+        let event = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            event = events.next() => event.context("the watch on Secrets ended")?,
+        };
+        match event {
+            Ok(WatchEvent::Restarted(objects)) => {
+                objects.iter().for_each(|object| take_secret(&ctx, &credentials, object));
+                started.cancel();
+            }
+            Ok(WatchEvent::Applied(object)) => take_secret(&ctx, &credentials, &object),
+            Ok(WatchEvent::Deleted(object)) => {
+                credentials.remove(object.name());
+                ctx.application_sets.remove_cluster(object.name());
+            }
+            Err(error) => tracing::warn!(%error, "watch.failed: Secrets"),
+        }
+    }
+}
+
+fn take_secret(ctx: &Context, credentials: &SecretCredentials, object: &Object) {
+    let labels = strings(object, "/metadata/labels");
+    let data: BTreeMap<String, Vec<u8>> = strings(object, "/data")
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, base64::engine::general_purpose::STANDARD.decode(value).ok()?)))
+        .collect();
+    if labels.get(SECRET_TYPE).map(String::as_str) == Some("cluster") {
+        ctx.application_sets.set_cluster(object, &labels, &data);
+        return;
+    }
+    if let git::Taken::Unusable(reason) = credentials.set(object.name(), &labels, &data) {
+        tracing::warn!(secret = object.name(), reason, "secret.unusable: no repository uses it");
+    }
+}
+
+fn strings(object: &Object, pointer: &str) -> BTreeMap<String, String> {
+    let map = object.at(pointer).and_then(|value| value.as_object());
+    map.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// Turns changes of live objects into entries of the queue until the worker is stopped.
+pub async fn live(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let mut changes = ctx.live.changes();
+    loop {
+        let changes = tokio::select! {
+            () = shutdown.cancelled() => return,
+            changes = changes.recv_all() => changes,
+        };
+        let owners: HashSet<Arc<str>> = changes.into_iter().map(|change| change.owner).collect();
+        for owner in owners {
+            let id = AppId::of_tracking_name(&owner, ctx.namespace());
+            if let Some(managed) = ctx.registry.get(&id) {
+                ctx.queue.push(id, Causes::of(Cause::Live));
+                managed.newer.notify_waiters();
+            }
+        }
+    }
+}
