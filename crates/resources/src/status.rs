@@ -26,6 +26,7 @@ open_enum! {
         /// It failed.
         Degraded,
         /// It could not be found out; also any status this version does not know.
+        #[default]
         Unknown,
     }
 }
@@ -38,6 +39,7 @@ open_enum! {
         /// It has not.
         OutOfSync,
         /// It could not be found out; also any status this version does not know.
+        #[default]
         Unknown,
     }
 }
@@ -46,6 +48,7 @@ open_enum! {
     /// Where an operation or a hook is.
     pub enum OperationPhase {
         /// It runs, or waits for its next try.
+        #[default]
         Running,
         /// It was asked to stop and is stopping.
         Terminating,
@@ -72,25 +75,8 @@ open_enum! {
         /// Should have been deleted, but pruning is off.
         PruneSkipped,
         /// A result this version does not know.
+        #[default]
         Unknown,
-    }
-}
-
-impl Default for HealthStatus {
-    fn default() -> Self {
-        Self::Unknown
-    }
-}
-
-impl Default for SyncStatus {
-    fn default() -> Self {
-        Self::Unknown
-    }
-}
-
-impl Default for OperationPhase {
-    fn default() -> Self {
-        Self::Running
     }
 }
 

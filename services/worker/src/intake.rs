@@ -17,7 +17,7 @@ use wire::delivery::Event;
 use wire::{Delivery, Envelope, Push, PullRequestAction};
 
 use crate::index::Tracked;
-use crate::reconcile::{Cause, Causes};
+use crate::reconcile::{Cause, Causes, render};
 use crate::tracker::{CommitKey, Conclusion, Origin, Verdict};
 use crate::wanted::Wanted;
 use crate::{AppId, Context, heads};
@@ -175,7 +175,16 @@ async fn handle_push(
             },
         };
         let sets = ctx.application_sets.on_push(ctx, &url.key(), &outcome.heads).await;
-        let mut concerned = outcome.concerned;
+        let mut concerned = BTreeSet::new();
+        for id in outcome.concerned {
+            let untouched = match ctx.registry.get(&id) {
+                Some(managed) => render::is_untouched(ctx, &managed).await,
+                None => false,
+            };
+            if !untouched {
+                concerned.insert(id);
+            }
+        }
         concerned.extend(sets.applications);
         let routed = Timestamp::now().as_microsecond();
         let confirmation = record(ctx, url, &push.after, &origin, delivery, &concerned, (received_us, routed), sets.failures);

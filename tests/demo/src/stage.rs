@@ -41,12 +41,6 @@ pub struct Stage {
     pub gateway: GitRepo,
     /// The receiver's port.
     pub receiver: u16,
-    /// Where the webhook's secret is.
-    pub secret_file: PathBuf,
-    /// Where the forge's token is.
-    pub token_file: PathBuf,
-    /// The program under test.
-    pub binary: PathBuf,
     lockstep: Lockstep,
     http: reqwest::Client,
     folder: tempfile::TempDir,
@@ -105,7 +99,7 @@ impl Stage {
             prepare(place).await?;
         }
         let lockstep = Lockstep::start(LockstepOptions {
-            binary: Some(binary.clone()),
+            binary: Some(binary),
             arguments,
             environment: Vec::new(),
             log: at("lockstep.log"),
@@ -113,7 +107,7 @@ impl Stage {
         })
         .await?;
         let stage =
-            Self { nonprod, prod, forge, gitops, gateway, receiver, secret_file, token_file, binary, lockstep, http, folder };
+            Self { nonprod, prod, forge, gitops, gateway, receiver, lockstep, http, folder };
         for place in stage.places() {
             let ready = async || stage.get(place, "readyz").await.filter(|(ok, _)| *ok).map(|_| ());
             until(Duration::from_secs(60), ready).await.with_context(|| format!("the worker of {} is not ready", place.name))?;

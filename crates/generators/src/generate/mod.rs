@@ -19,12 +19,15 @@ use crate::{
     template::Templates,
 };
 
+/// The folders of repositories, by address and revision.
+type Directories = HashMap<(String, String), Arc<Vec<String>>>;
+
 /// What every generator may use.
 pub(crate) struct Context<'a> {
     pub(crate) lookup: &'a dyn Lookup,
     pub(crate) templates: &'a Templates,
     /// A matrix asks the same question for each of its rows; the answers are kept for one expansion.
-    directories: Mutex<HashMap<(String, String), Arc<Vec<String>>>>,
+    directories: Mutex<Directories>,
     clusters: Mutex<Option<Arc<Vec<ClusterEntry>>>>,
 }
 

@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str, missing_key: MissingKey) -> Result<Template, Str
     remove_end_mark(&mut main)?;
     rewrite_list(&mut main)?;
     let mut template = Template::new("").missing_key(missing_key).max_range_iters(MAX_ROUNDS).funcs(functions::all());
-    // An empty text gives the template a body; the rewritten one then replaces it under a name that no text can use.
+    // The engine runs only what it has parsed itself, so that is a call of the rewritten tree.
     template = template.parse("{{template \"(main)\" .}}").map_err(|error| error.to_string())?;
     for DefineNode { name, body, .. } in &mut defines {
         rewrite_list(body)?;

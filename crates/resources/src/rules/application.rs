@@ -38,22 +38,13 @@ impl ApplicationSpec {
             check_sources(&sources, field, self.is_multi_source(), problems);
         }
         check_destination(&self.destination, &format!("{field}.destination"), problems);
-        if let Some(policy) = &self.sync_policy {
-            check_sync_options(&policy.sync_options, &format!("{field}.syncPolicy.syncOptions"), problems);
-            if let Some(retry) = &policy.retry {
-                check_retry(retry, &format!("{field}.syncPolicy.retry"), problems);
-            }
+        if let Some(retry) = self.retry() {
+            check_retry(retry, &format!("{field}.syncPolicy.retry"), problems);
         }
         for (index, ignored) in self.ignore_differences.iter().enumerate() {
             let field = format!("{field}.ignoreDifferences[{index}]");
             if ignored.kind.is_empty() {
                 problems.add(format!("{field}.kind"), "is missing; \"*\" means every kind");
-            }
-            let nothing = ignored.json_pointers.is_empty()
-                && ignored.jq_path_expressions.is_empty()
-                && ignored.managed_fields_managers.is_empty();
-            if nothing {
-                problems.add(&field, "ignores nothing; give jsonPointers, jqPathExpressions or managedFieldsManagers");
             }
             check_pointers(&ignored.json_pointers, &format!("{field}.jsonPointers"), problems);
         }
@@ -143,8 +134,19 @@ fn check_source(source: &ApplicationSource, several: bool, field: &str, problems
 fn check_path(path: &str, field: &str, problems: &mut Problems) {
     if path.starts_with('/') {
         problems.add(field, format!("{path:?} is absolute; write it relative to the root of the repository"));
-    } else if path.split('/').any(|part| part == "..") {
-        problems.add(field, format!("{path:?} leaves its folder; write it without \"..\""));
+        return;
+    }
+    let mut depth = 0_i64;
+    for part in path.split('/') {
+        depth += match part {
+            "" | "." => 0,
+            ".." => -1,
+            _ => 1,
+        };
+        if depth < 0 {
+            problems.add(field, format!("{path:?} leaves the repository"));
+            return;
+        }
     }
 }
 
@@ -224,14 +226,6 @@ fn check_hydrator(hydrator: &SourceHydrator, field: &str, problems: &mut Problem
     check_path(&hydrator.sync_source.path, &format!("{field}.syncSource.path"), problems);
 }
 
-fn check_sync_options(options: &[String], field: &str, problems: &mut Problems) {
-    for (index, option) in options.iter().enumerate() {
-        if !option.contains('=') {
-            problems.add(format!("{field}[{index}]"), format!("{option:?} has no value; write Name=value"));
-        }
-    }
-}
-
 fn check_retry(retry: &RetryStrategy, field: &str, problems: &mut Problems) {
     let Some(backoff) = &retry.backoff else { return };
     for (name, text) in [("duration", &backoff.duration), ("maxDuration", &backoff.max_duration)] {
@@ -239,8 +233,8 @@ fn check_retry(retry: &RetryStrategy, field: &str, problems: &mut Problems) {
             problems.add(format!("{field}.backoff.{name}"), message);
         }
     }
-    if backoff.factor.is_some_and(|factor| factor < 1) {
-        problems.add(format!("{field}.backoff.factor"), "is below 1; the waits would shrink");
+    if backoff.factor.is_some_and(|factor| factor < 0) {
+        problems.add(format!("{field}.backoff.factor"), "is negative");
     }
 }
 
@@ -252,7 +246,6 @@ fn check_operation(operation: &Operation, problems: &mut Problems) {
         problems.add("operation", "asks for nothing; give sync");
         return;
     };
-    check_sync_options(&sync.sync_options, "operation.sync.syncOptions", problems);
     for (index, resource) in sync.resources.iter().enumerate() {
         for (name, value) in [("kind", &resource.kind), ("name", &resource.name)] {
             if value.is_empty() {

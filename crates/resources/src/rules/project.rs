@@ -106,7 +106,4 @@ fn check_window(window: &SyncWindow, field: &str, problems: &mut Problems) {
         Ok(_) => {}
     }
     check_description(&window.description, &format!("{field}.description"), problems);
-    if window.applications.is_empty() && window.namespaces.is_empty() && window.clusters.is_empty() {
-        problems.add(field, "concerns nothing; give applications, namespaces or clusters");
-    }
 }

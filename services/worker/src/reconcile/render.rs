@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use cluster::ApiKind;
 use render::{RenderRequest, Rendered, SourceAt};
-use resources::{Object, ObjectKey, conditions};
+use resources::{Application, Object, ObjectKey, conditions};
 use sha2::{Digest as _, Sha256};
 
 use super::resolve::Resolved;
 use super::{Cause, Causes, Pass, Stop};
+use crate::Context;
 use crate::context::locked;
-use crate::registry::Desired;
+use crate::registry::{Desired, Managed};
 
 /// Renders, remembers what was read, and prepares the objects.
 pub async fn render(pass: &Pass<'_>, resolved: Vec<Resolved>) -> Result<Arc<Desired>, Stop> {
-    let request = request(pass, &resolved)?;
+    let request = request(pass.ctx, &pass.application, &resolved, pass.causes.has(Cause::HardRefresh))?;
     let rendered = match pass.ctx.renderer.render(&request).await {
         Ok(rendered) => rendered,
         Err(error) => {
@@ -60,11 +61,37 @@ pub async fn render(pass: &Pass<'_>, resolved: Vec<Resolved>) -> Result<Arc<Desi
     Ok(desired)
 }
 
-fn request(pass: &Pass<'_>, resolved: &[Resolved]) -> Result<RenderRequest, Stop> {
-    let capabilities = locked(&pass.ctx.capabilities).clone();
+/// Whether the application's manifests are the same as at its last render although a folder that it reads has changed. Only
+/// asked where no program has to run to know: plain manifests chosen by pattern from a large folder.
+pub async fn is_untouched(ctx: &Arc<Context>, managed: &Managed) -> bool {
+    let (application, desired) = {
+        let state = managed.state();
+        (state.application.clone(), state.desired.clone())
+    };
+    let Some(desired) = desired else { return false };
+    if desired.rendered.source_types.iter().any(|kind| kind != "Directory") {
+        return false;
+    }
+    let mut resolved = Vec::new();
+    for source in application.sources() {
+        let Ok((url, tracked)) = super::resolve::tracked(source) else { return false };
+        let Some(commit) = ctx.heads.known(&tracked).await else { return false };
+        resolved.push(Resolved { source: source.clone(), url, tracked, commit });
+    }
+    let Ok(request) = request(ctx, &application, &resolved, false) else { return false };
+    ctx.renderer.render(&request).await.is_ok_and(|rendered| rendered.key == desired.rendered.key)
+}
+
+fn request(
+    ctx: &Context,
+    application: &Application,
+    resolved: &[Resolved],
+    hard: bool,
+) -> Result<RenderRequest, Stop> {
+    let capabilities = locked(&ctx.capabilities).clone();
     let mut sources = Vec::with_capacity(resolved.len());
     for source in resolved {
-        let snapshot = pass.ctx.git.repository(&source.url).snapshot(&source.commit);
+        let snapshot = ctx.git.repository(&source.url).snapshot(&source.commit);
         sources.push(SourceAt {
             source: source.source.clone(),
             repository: source.url.to_string(),
@@ -73,13 +100,13 @@ fn request(pass: &Pass<'_>, resolved: &[Resolved]) -> Result<RenderRequest, Stop
         });
     }
     Ok(RenderRequest {
-        application: pass.application.name().to_owned(),
-        namespace: pass.application.spec.destination.namespace.clone(),
-        project: pass.application.spec.project().to_owned(),
+        application: application.name().to_owned(),
+        namespace: application.spec.destination.namespace.clone(),
+        project: application.spec.project().to_owned(),
         sources,
         kube_version: capabilities.version,
         api_versions: capabilities.api_versions,
-        hard: pass.causes.has(Cause::HardRefresh),
+        hard,
     })
 }
 
