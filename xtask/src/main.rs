@@ -50,7 +50,9 @@ fn demo(arguments: &[String]) -> anyhow::Result<()> {
     step("building Lockstep and the demonstration (a first time takes some minutes)", || {
         cargo(&["build", "--quiet", "--package", "lockstep", "--package", "demo"])
     })?;
-    let status = Command::new(target().join("debug/demo")).args(arguments).status().context("cannot run the demonstration")?;
+    let mut demo = Command::new(target().join("debug/demo"));
+    demo.args(arguments).env("LOCKSTEP_BIN", target().join("debug/lockstep"));
+    let status = demo.status().context("cannot run the demonstration")?;
     if !status.success() {
         bail!("the demonstration did not show everything; what was missing is said above");
     }
@@ -71,14 +73,16 @@ fn e2e(arguments: &[String]) -> anyhow::Result<()> {
     // Each story starts servers of its own; two at a time keep two cores busy without making the clocks meaningless.
     all.push("--test-threads=2");
     all.extend(arguments.iter().map(String::as_str));
-    step("end-to-end tests", || cargo(&all))
+    step("end-to-end tests", || run(cargo_command(&all).env("LOCKSTEP_BIN", target().join("debug/lockstep"))))
 }
 
 fn bench(arguments: &[String]) -> anyhow::Result<()> {
     step("building Lockstep and the benchmark, optimized", || {
         cargo(&["build", "--quiet", "--release", "--package", "lockstep", "--package", "bench"])
     })?;
-    let status = Command::new(target().join("release/bench")).args(arguments).status().context("cannot run the benchmark")?;
+    let mut bench = Command::new(target().join("release/bench"));
+    bench.args(arguments).env("LOCKSTEP_BIN", target().join("release/lockstep"));
+    let status = bench.status().context("cannot run the benchmark")?;
     if !status.success() {
         bail!("the benchmark did not end well");
     }
@@ -121,8 +125,13 @@ fn step(what: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result
 }
 
 fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    run(Command::new(cargo).args(arguments).current_dir(root()))
+    run(&mut cargo_command(arguments))
+}
+
+fn cargo_command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {

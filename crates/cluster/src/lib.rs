@@ -30,5 +30,5 @@ pub use connect::{Kubeconfig, Options};
 pub use discovery::ApiKind;
 pub use error::{ClusterError, FieldConflict};
 pub use lease::{Lease, LeaseHeld, LeaseOptions};
-pub use live::{LiveChange, LiveChanges, LiveStore, OwnerOf};
+pub use live::{LiveChange, LiveChanges, LiveStore, OwnerOf, Writing};
 pub use watch::WatchEvent;

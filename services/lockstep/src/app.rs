@@ -69,6 +69,8 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         action: Some(action),
     };
     let bus = target.bus.connect().await?;
+    // A bus publishes only to what it has been told of.
+    bus.declare(&bus::Topology::shared()).await?;
     bus.publish(bus::names::COMMANDS, &target.cluster, Envelope::command(&message).into()).await?;
     bus.close().await;
     println!("{}: {said} of cluster {}'s worker", target.application, target.cluster);

@@ -1,5 +1,7 @@
 //! The `lockstep` command: the programs, and what people need around them.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod app;
 mod bus_address;
 mod deliveries;
@@ -30,7 +32,7 @@ enum Command {
     /// Run a receiver and a worker for each cluster in one process.
     Up(up::Args),
     /// Run a receiver: webhooks in, deliveries out.
-    Receiver(ReceiverArgs),
+    Receiver(ReceiverProgram),
     /// Run the worker of one cluster.
     Worker(WorkerArgs),
     /// Print the CustomResourceDefinitions, for `kubectl apply --server-side -f -`.
@@ -47,7 +49,7 @@ enum Command {
 }
 
 #[derive(clap::Args)]
-struct ReceiverArgs {
+struct ReceiverProgram {
     #[command(flatten)]
     bus: bus_address::Bus,
     #[command(flatten)]

@@ -300,7 +300,7 @@ async fn bring_about(
     applications: Vec<Application>,
 ) -> Result<BTreeSet<AppId>, SetError> {
     let policy = set.spec.applications_sync();
-    let previews = locked(&ctx.previewed).len() > 0 && set.spec.generators.iter().any(makes_previews);
+    let previews = !locked(&ctx.previewed).is_empty() && set.spec.generators.iter().any(makes_previews);
     let ours: Vec<Application> = applications
         .into_iter()
         .filter(|application| projects::is_ours(&application.spec.destination, ctx.cluster_name(), ctx.cluster.server()))

@@ -35,7 +35,7 @@ pub async fn handle(ctx: &Arc<Context>, command: &Command) -> Handled {
         Some(Action::Terminate(_)) => json!({ "status": { "operationState": { "phase": "Terminating" } } }),
         None => return Handled::Dead("the command is of a kind that this worker does not know: update it".into()),
     };
-    match ctx.cluster.merge_patch(&application_key(&id), &patch).await {
+    match ctx.control.merge_patch(&application_key(&id), &patch).await {
         Ok(_) => Handled::Done,
         Err(error) if error.is_transient() => Handled::Retry(Duration::from_secs(1), error.to_string()),
         Err(error) => Handled::Dead(format!("{id}: {error}")),

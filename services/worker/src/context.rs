@@ -35,6 +35,8 @@ pub struct Context {
     pub config: WorkerConfig,
     /// The cluster.
     pub cluster: Cluster,
+    /// The same, as another field manager: what is written to Applications here is not what Git says of them.
+    pub control: Cluster,
     /// Its live objects that applications own.
     pub live: LiveStore,
     /// Mirrors.
@@ -142,19 +144,19 @@ impl Context {
     /// A commit concerns these applications from now on.
     pub fn begin(&self, key: &CommitKey, origin: &Origin, concerned: &BTreeSet<AppId>) -> Confirmation {
         let concerned: Vec<AppId> = concerned.iter().cloned().collect();
-        let total = self.registry.len();
+        let total = self.registry.count();
         self.publish_under_lock(|tracker| tracker.begin(key, origin.clone(), &concerned, total))
     }
 
     /// An application is somewhere on its way.
     pub fn progress(&self, key: &CommitKey, application: &AppId, sentence: &str) -> Confirmation {
-        let total = self.registry.len();
+        let total = self.registry.count();
         self.publish_under_lock(|tracker| tracker.progress(key, application, sentence, total))
     }
 
     /// An application has ended with a commit.
     pub fn conclude(&self, key: &CommitKey, application: &AppId, conclusion: Conclusion) -> Confirmation {
-        let total = self.registry.len();
+        let total = self.registry.count();
         self.publish_under_lock(|tracker| tracker.conclude(key, application, conclusion, total))
     }
 
@@ -247,7 +249,7 @@ impl Context {
                 (wanted::format(&state.wanted), state.wanted_version)
             };
             let patch = json!({ "metadata": { "annotations": { annotations::WANTED: text } } });
-            match self.cluster.merge_patch(&application_key(&application.id), &patch).await {
+            match self.control.merge_patch(&application_key(&application.id), &patch).await {
                 Ok(_) => {
                     application.state().wanted_written = writing;
                     return;

@@ -127,7 +127,7 @@ impl Index {
     }
 
     /// How many applications there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.applications.len()
     }
 
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(index.places(), [place("release")]);
         assert_eq!(index.revisions(&place("main").repository).into_iter().collect::<Vec<_>>(), ["release"]);
         index.forget(&app("everything"));
-        assert!(index.places().is_empty() && index.len() == 0);
+        assert!(index.places().is_empty() && index.count() == 0);
         assert!(index.revisions(&place("main").repository).is_empty());
     }
 

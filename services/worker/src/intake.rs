@@ -187,12 +187,12 @@ async fn handle_push(
         }
         concerned.extend(sets.applications);
         let routed = Timestamp::now().as_microsecond();
-        let confirmation = record(ctx, url, &push.after, &origin, delivery, &concerned, (received_us, routed), sets.failures);
-        confirmation.await;
+        let mut concluded = sets.failures;
         for (application, newer) in outcome.superseded {
             let sentence = format!("superseded by {}", short(&newer));
-            ctx.conclude(&key, &application, Conclusion { verdict: Verdict::Superseded, sentence }).confirmed().await;
+            concluded.push((application, Conclusion { verdict: Verdict::Superseded, sentence }));
         }
+        record(ctx, url, &push.after, &origin, delivery, &concerned, (received_us, routed), concluded).await;
     }
     Handled::Done
 }
@@ -317,7 +317,7 @@ async fn record(
     delivery: &Delivery,
     concerned: &BTreeSet<AppId>,
     (received_us, routed_us): (i64, i64),
-    failures: Vec<(AppId, Conclusion)>,
+    concluded: Vec<(AppId, Conclusion)>,
 ) {
     let key = CommitKey { repository: url.key(), commit: commit.into() };
     let mut confirmations = Vec::new();
@@ -331,9 +331,9 @@ async fn record(
         managed.push(application);
     }
     let mut everybody: BTreeSet<AppId> = managed.iter().map(|application| application.id.clone()).collect();
-    everybody.extend(failures.iter().map(|(id, _)| id.clone()));
+    everybody.extend(concluded.iter().map(|(id, _)| id.clone()));
     confirmations.push(ctx.begin(&key, origin, &everybody));
-    for (id, conclusion) in failures {
+    for (id, conclusion) in concluded {
         confirmations.push(ctx.conclude(&key, &id, conclusion));
     }
     for application in &managed {

@@ -20,6 +20,10 @@ const PREFETCH: u16 = 1000;
 pub async fn run(ctx: Arc<Context>, forges: Forges, shutdown: CancellationToken) -> anyhow::Result<()> {
     let queue = names::feedback_queue(ctx.cluster_name());
     let mut consumer = ctx.bus.consume(&queue, PREFETCH).await.context("cannot consume this cluster's outbox")?;
+    let nowhere = forges.accounts().is_empty();
+    if nowhere {
+        tracing::warn!("outbox.no_forge: no forge account is configured, so no check is written; give --forge KIND=API_URL");
+    }
     let outboxes = Outboxes::start(forges, Policy::default(), &shutdown);
     loop {
         let received = tokio::select! {
@@ -28,6 +32,11 @@ pub async fn run(ctx: Arc<Context>, forges: Forges, shutdown: CancellationToken)
         };
         let feedback = Envelope::try_from(&received.message).and_then(|envelope| envelope.open::<Feedback>());
         match feedback {
+            Ok(_) if nowhere => {
+                if let Err(error) = received.ack().await {
+                    tracing::warn!(%error, "feedback.not_settled");
+                }
+            }
             Ok(feedback) => {
                 let handle = Handle { ctx: ctx.clone(), received, feedback: feedback.clone() };
                 if outboxes.offer(feedback, handle).await.is_err() {

@@ -19,7 +19,8 @@ use crate::intake;
 pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) {
     let interval = ctx.config.options.poll_interval;
     if interval.is_zero() {
-        return;
+        // Not wanted. A task that ends is a worker that cannot go on, so this one waits.
+        return shutdown.cancelled().await;
     }
     loop {
         tokio::select! {
@@ -48,8 +49,10 @@ fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(rand::rng().random_range(0.75..1.25))
 }
 
-async fn poll_repository(ctx: &Arc<Context>, url: &RepositoryUrl, places: &[Tracked]) {
-    let refs = match ctx.git.repository(url).remote_refs().await {
+/// Asks where these places of one repository stand, and handles what moved like a delivery.
+pub async fn poll_repository(ctx: &Arc<Context>, url: &RepositoryUrl, places: &[Tracked]) {
+    let repository = ctx.git.repository(url);
+    let refs = match repository.remote_refs().await {
         Ok(refs) => refs,
         Err(error) => {
             tracing::warn!(repository = %url, %error, "poll.failed");
@@ -57,8 +60,22 @@ async fn poll_repository(ctx: &Arc<Context>, url: &RepositoryUrl, places: &[Trac
         }
     };
     for place in places {
-        let Some((reference, tip)) = tip_of(&place.revision, &refs) else { continue };
-        let Some(head) = ctx.heads.known(place).await else { continue };
+        let Ok(revision) = Revision::parse(&place.revision) else { continue };
+        if revision.is_fixed() {
+            continue;
+        }
+        let found = match tip_of(&revision, &refs) {
+            Some(found) => Some(found),
+            // The default branch, a tag, a constraint over tags: only the forge knows what it means now.
+            None => match repository.resolve(&revision).await {
+                Ok(resolved) => resolved.full_ref.map(|reference| (reference, resolved.commit)),
+                Err(error) => {
+                    tracing::warn!(repository = %url, revision = place.revision, %error, "poll.failed");
+                    None
+                }
+            },
+        };
+        let (Some((reference, tip)), Some(head)) = (found, ctx.heads.known(place).await) else { continue };
         if head == tip {
             continue;
         }
@@ -68,19 +85,14 @@ async fn poll_repository(ctx: &Arc<Context>, url: &RepositoryUrl, places: &[Trac
     }
 }
 
-/// The ref that a revision means and where it stands. Constraints over tags are resolved by the forge's own tags event, or
-/// by the next reconcile.
-fn tip_of(revision: &str, refs: &[(String, Commit)]) -> Option<(String, Commit)> {
-    let find = |name: &str| refs.iter().find(|(known, _)| known == name).cloned();
-    match Revision::parse(revision).ok()? {
-        Revision::Head => {
-            let (_, head) = find("HEAD")?;
-            refs.iter().find(|(name, commit)| name.starts_with("refs/heads/") && *commit == head).cloned()
-        }
-        Revision::Ref(name) => find(&name),
-        Revision::Name(name) => find(&format!("refs/heads/{name}")),
-        _ => None,
-    }
+/// The branch that a revision means and where it stands.
+fn tip_of(revision: &Revision, refs: &[(String, Commit)]) -> Option<(String, Commit)> {
+    let name = match revision {
+        Revision::Ref(name) => name.clone(),
+        Revision::Name(name) => format!("refs/heads/{name}"),
+        _ => return None,
+    };
+    refs.iter().find(|(known, _)| *known == name).cloned()
 }
 
 fn delivery(ctx: &Context, url: &RepositoryUrl, reference: &str, before: &Commit, after: &Commit) -> Delivery {

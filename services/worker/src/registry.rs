@@ -39,6 +39,8 @@ pub struct State {
     pub wanted_version: u64,
     /// The version that the annotation has.
     pub wanted_written: u64,
+    /// Whether its first render since the start has been tried: until then every push seems to concern it.
+    pub rendered_once: bool,
     /// The last render, ready to be compared.
     pub desired: Option<Arc<Desired>>,
     /// Since when the application is in sync but not yet healthy.
@@ -84,6 +86,7 @@ impl Managed {
                 wanted,
                 wanted_version: 0,
                 wanted_written: 0,
+                rendered_once: false,
                 desired: None,
                 settling_since: None,
                 failures: 0,
@@ -160,7 +163,7 @@ impl Registry {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.lock().len()
     }
 

@@ -30,9 +30,12 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
         Some(path) => Kubeconfig::File { path: path.clone(), context: config.context.clone() },
         None => Kubeconfig::InCluster,
     };
-    let cluster = Cluster::connect(&from, cluster::Options::default())
-        .await
-        .with_context(|| format!("cannot reach cluster {cluster_name}"))?;
+    let connect = async |manager: &str| {
+        let options = cluster::Options { field_manager: manager.into(), ..cluster::Options::default() };
+        Cluster::connect(&from, options).await.with_context(|| format!("cannot reach cluster {cluster_name}"))
+    };
+    let cluster = connect("lockstep").await?;
+    let control = connect("lockstep-status").await?;
     bus.declare(&Topology::for_cluster(&cluster_name)).await.context("cannot set up this cluster's queues")?;
 
     let metrics = Metrics::new("lockstep");
@@ -40,7 +43,7 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
     readiness.set("started", Err("the cluster's applications have not been listed yet".into()));
     let credentials = Arc::new(SecretCredentials::new());
     let forges = forges(&config)?;
-    let ctx = Arc::new(context(config, cluster, bus, &metrics, credentials.clone(), forges.clone()).await?);
+    let ctx = Arc::new(context(config, (cluster, control), bus, &metrics, credentials.clone(), forges.clone()).await?);
     let admin = serve_admin(&ctx, metrics, readiness.clone(), &shutdown)?;
 
     let lease = tokio::select! {
@@ -50,10 +53,16 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
     let mut tasks = tokio::task::JoinSet::new();
     start_watches(&ctx, credentials, &mut tasks, &shutdown).await?;
     readiness.set("started", Ok(()));
-    tracing::info!(cluster = cluster_name, applications = ctx.registry.len(), "worker.started");
+    tracing::info!(cluster = cluster_name, applications = ctx.registry.count(), "worker.started");
 
     let reconciling = tokio::spawn(reconcile::run(ctx.clone()));
-    tasks.spawn(intake::run(ctx.clone(), shutdown.clone()));
+    tasks.spawn({
+        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
+        async move {
+            first_renders(&ctx).await;
+            intake::run(ctx, shutdown).await
+        }
+    });
     tasks.spawn(outbox::run(ctx.clone(), forges, shutdown.clone()));
     tasks.spawn({
         let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
@@ -82,7 +91,7 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
 
 async fn context(
     config: WorkerConfig,
-    cluster: Cluster,
+    (cluster, control): (Cluster, Cluster),
     bus: Arc<dyn Bus>,
     metrics: &Metrics,
     credentials: Arc<SecretCredentials>,
@@ -137,6 +146,7 @@ async fn context(
         urls: Default::default(),
         previewed: Default::default(),
         cluster,
+        control,
         bus,
         config,
     })
@@ -204,6 +214,18 @@ fn serve_admin(
     let bound = admin.bind(address)?;
     tracing::info!(address = %bound.address(), "admin.listening");
     Ok(Some(tokio::spawn(bound.run(shutdown.clone()))))
+}
+
+/// Deliveries wait until it is known what each application reads: before that, every push would seem to concern every one.
+/// Renders are kept on disk, so this takes long only where there is nothing on disk; and not forever.
+async fn first_renders(ctx: &Context) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while tokio::time::Instant::now() < deadline {
+        if ctx.registry.all().iter().all(|managed| managed.state().rendered_once) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// One replica works, the others stand by. Whoever has the same data folder is the same replica, so a worker that was killed

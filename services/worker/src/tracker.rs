@@ -155,7 +155,7 @@ impl Tracker {
     }
 
     /// How many commits are on their way.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.commits.len()
     }
 
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(said(&tracker.begin(&key("a"), origin(), &[], 214)), [
             "lockstep/prod Success: no application concerned"
         ]);
-        assert_eq!(tracker.len(), 0);
+        assert_eq!(tracker.count(), 0);
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
             said(&tracker.conclude(&key("a"), &app("ledger"), conclusion(Verdict::Error, "cannot render"), 214)),
             ["lockstep/prod/ledger Error: cannot render", "lockstep/prod Error: ledger: cannot render"]
         );
-        assert_eq!(tracker.len(), 0);
+        assert_eq!(tracker.count(), 0);
     }
 
     #[test]

@@ -10,10 +10,11 @@ use base64::Engine as _;
 use cluster::{ApiKind, WatchEvent};
 use futures::StreamExt as _;
 use git::SecretCredentials;
-use resources::{AppProject, Application, ApplicationSet, Object, annotations};
+use resources::{AppProject, Application, ApplicationSet, Object, annotations, conditions};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::{GROUP, locked};
+use crate::context::{GROUP, application_key, locked};
 use crate::reconcile::{Cause, Causes, resolve};
 use crate::{AppId, Context, projects};
 
@@ -70,10 +71,12 @@ pub fn take_application(ctx: &Arc<Context>, object: Object, cause: Cause) -> Opt
         // Applications in any namespace need an AppProject that permits it; see docs/differences.md.
         return None;
     }
+    let known = object.at("/status/conditions").cloned();
     let application = match Application::parse(object.0) {
         Ok(application) => application,
         Err(invalid) => {
             tracing::warn!(application = %id, %invalid, "application.invalid: it is left alone until it is corrected");
+            tell_invalid(ctx, id, known, invalid.to_string());
             return None;
         }
     };
@@ -101,6 +104,23 @@ pub fn take_application(ctx: &Arc<Context>, object: Object, cause: Cause) -> Opt
     // A wave that waits inside an operation looks at children, too, and at termination.
     managed.newer.notify_waiters();
     Some(id)
+}
+
+/// An Application that does not say what it means gets a condition; its other status stays.
+fn tell_invalid(ctx: &Arc<Context>, id: AppId, known: Option<serde_json::Value>, message: String) {
+    let told = |condition: &serde_json::Value| condition["message"].as_str() == Some(&message);
+    if known.iter().flat_map(|list| list.as_array().into_iter().flatten()).any(told) {
+        return;
+    }
+    let now = resources::Time(jiff::Timestamp::now());
+    let condition = json!({ "type": conditions::INVALID_SPEC_ERROR, "message": message, "lastTransitionTime": now });
+    let ctx = ctx.clone();
+    tokio::spawn(async move {
+        let patch = json!({ "status": { "conditions": [condition], "sync": { "status": "Unknown" } } });
+        if let Err(error) = ctx.control.merge_patch(&application_key(&id), &patch).await {
+            tracing::warn!(application = %id, %error, "status.not_written");
+        }
+    });
 }
 
 /// After a start: what was wanted and not concluded is still promised.

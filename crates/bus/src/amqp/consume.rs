@@ -10,12 +10,12 @@ use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, B
 use lapin::types::FieldTable;
 use lapin::{Acker, Channel};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::convert::{cut_reason, decode, own, short};
-use super::declare::bus_error;
+use super::declare::bounded;
 use super::link::{Link, Live};
 use crate::received::Settle;
 use crate::retry::{due_unix_ms, now_unix_ms, remaining};
@@ -24,11 +24,22 @@ use crate::{BusError, Consumer, Counters, Message, PUBLISH_LIMIT, Received, Retr
 /// RabbitMQ's own limit for quorum queues.
 const MAX_PREFETCH: u16 = 2000;
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often a subscription's connection is looked at. lapin can leave those who wait when a connection is lost waiting
+/// for ever.
+const LOOK: Duration = Duration::from_millis(250);
 
 struct Subscription {
+    live: Arc<Live>,
     channel: Channel,
     deliveries: lapin::Consumer,
-    generation: u64,
+    /// Cancelled when the connection is lost, for those who are settling messages of it.
+    gone: CancellationToken,
+}
+
+impl Subscription {
+    fn works(&self) -> bool {
+        self.live.connection.status().connected() && self.channel.status().connected()
+    }
 }
 
 pub(super) async fn consume(link: &Arc<Link>, queue: &str, prefetch: u16) -> Result<Consumer, BusError> {
@@ -42,15 +53,15 @@ pub(super) async fn consume(link: &Arc<Link>, queue: &str, prefetch: u16) -> Res
     Ok(Consumer::new(queue.to_owned(), receive, stop))
 }
 
-async fn subscribe(live: &Live, queue: &str, prefetch: u16) -> Result<Subscription, BusError> {
+async fn subscribe(live: &Arc<Live>, queue: &str, prefetch: u16) -> Result<Subscription, BusError> {
     let open = async {
         let channel = live.connection.create_channel().await?;
         channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let deliveries = channel.basic_consume(short(queue), short(""), options, arguments).await?;
-        Ok(Subscription { channel, deliveries, generation: live.generation })
+        Ok(Subscription { live: live.clone(), channel, deliveries, gone: CancellationToken::new() })
     };
-    open.await.map_err(|error: lapin::Error| bus_error(queue, &error))
+    bounded(queue, open).await
 }
 
 struct Pump {
@@ -72,6 +83,7 @@ impl Pump {
                 }
                 () = self.forward(&mut subscription) => {}
             }
+            subscription.gone.cancel();
             drop(subscription);
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -85,24 +97,35 @@ impl Pump {
 
     /// Until the connection, the channel or the queue is gone.
     async fn forward(&self, subscription: &mut Subscription) {
-        while let Some(Ok(delivery)) = subscription.deliveries.next().await {
-            if let Some(received) = self.receive(delivery, &subscription.channel).await {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = next_with_room(&self.send, &mut subscription.deliveries) => Some(next),
+                _ = look.tick() => None,
+            };
+            let (room, delivery) = match next {
+                Some(Some(next)) => next,
+                Some(None) => return,
+                None if subscription.works() => continue,
+                None => return,
+            };
+            if let Some(received) = self.receive(delivery, subscription).await {
                 Counters::add(&self.link.counters.received);
-                // There is room: the broker sends no more than the prefetch, which is the size of the channel.
-                if self.send.send(received).await.is_err() {
-                    return;
-                }
+                room.send(received);
             }
         }
     }
 
-    async fn receive(&self, mut delivery: Delivery, channel: &Channel) -> Option<Received> {
+    async fn receive(&self, mut delivery: Delivery, from: &Subscription) -> Option<Received> {
         let decoded = decode(&mut delivery);
         let attempt = decoded.attempt();
         let settle = Box::new(AmqpSettle {
             link: self.link.clone(),
             acker: delivery.acker,
-            channel: channel.clone(),
+            channel: from.channel.clone(),
+            gone: from.gone.clone(),
             queue: self.queue.clone(),
             settled: false,
         });
@@ -123,7 +146,7 @@ impl Pump {
             let live = self.link.live(0).await?;
             match subscribe(&live, &self.queue, self.prefetch).await {
                 Ok(subscription) => {
-                    tracing::info!(queue = self.queue, generation = subscription.generation, "consuming again");
+                    tracing::info!(queue = self.queue, generation = live.generation, "consuming again");
                     return Some(subscription);
                 }
                 Err(error @ BusError::NoQueue(_)) => {
@@ -138,20 +161,35 @@ impl Pump {
     }
 }
 
+/// There is room unless the channel is full of messages of a lost connection, which the consumer passes over.
+async fn next_with_room<'a>(
+    send: &'a mpsc::Sender<Received>,
+    deliveries: &mut lapin::Consumer,
+) -> Option<(mpsc::Permit<'a, Received>, Delivery)> {
+    let room = send.reserve().await.ok()?;
+    let delivery = deliveries.next().await?.ok()?;
+    Some((room, delivery))
+}
+
 /// Tells the broker to send no more, and gives back what is on its way. The channel stays open as long as messages that
 /// were taken from it wait to be settled.
 async fn unsubscribe(mut subscription: Subscription) {
-    let tag = subscription.deliveries.tag();
-    let _ = subscription.channel.basic_cancel(tag, BasicCancelOptions::default()).await;
-    while let Some(Ok(delivery)) = subscription.deliveries.next().await {
-        let _ = delivery.acker.nack(BasicNackOptions { requeue: true, multiple: false }).await;
-    }
+    let end = async {
+        let tag = subscription.deliveries.tag();
+        let _ = subscription.channel.basic_cancel(tag, BasicCancelOptions::default()).await;
+        while let Some(Ok(delivery)) = subscription.deliveries.next().await {
+            let _ = delivery.acker.nack(BasicNackOptions { requeue: true, multiple: false }).await;
+        }
+    };
+    let _ = timeout(PUBLISH_LIMIT, end).await;
 }
 
 struct AmqpSettle {
     link: Arc<Link>,
     acker: Acker,
+    // Keeps the channel open.
     channel: Channel,
+    gone: CancellationToken,
     queue: String,
     settled: bool,
 }
@@ -159,9 +197,10 @@ struct AmqpSettle {
 impl AmqpSettle {
     async fn acknowledge(mut self: Box<Self>) -> Result<(), BusError> {
         self.settled = true;
-        match self.acker.ack(BasicAckOptions::default()).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(BusError::Lost),
+        let ack = timeout(PUBLISH_LIMIT, self.acker.ack(BasicAckOptions::default()));
+        match self.gone.run_until_cancelled(ack).await {
+            Some(Ok(Ok(true))) => Ok(()),
+            _ => Err(BusError::Lost),
         }
     }
 
@@ -214,13 +253,13 @@ impl Settle for AmqpSettle {
     }
 
     fn is_lost(&self) -> bool {
-        self.acker.poisoned()
+        self.acker.poisoned() || self.gone.is_cancelled()
     }
 }
 
 impl Drop for AmqpSettle {
     fn drop(&mut self) {
-        if self.settled || !self.acker.usable() {
+        if self.settled || self.gone.is_cancelled() || !self.acker.usable() {
             return;
         }
         Counters::add(&self.link.counters.given_back);
@@ -228,7 +267,7 @@ impl Drop for AmqpSettle {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (acker, channel) = (self.acker.clone(), self.channel.clone());
             runtime.spawn(async move {
-                let _ = acker.nack(BasicNackOptions { requeue: true, multiple: false }).await;
+                let _ = timeout(PUBLISH_LIMIT, acker.nack(BasicNackOptions { requeue: true, multiple: false })).await;
                 drop(channel);
             });
         }

@@ -7,7 +7,7 @@ use lapin::types::FieldTable;
 use tokio::time::Instant;
 
 use super::convert::{Decoded, decode, own, short};
-use super::declare::bus_error;
+use super::declare::bounded;
 use super::link::Link;
 use crate::{BusError, DeadLetter, PUBLISH_LIMIT, names};
 
@@ -20,22 +20,22 @@ struct Look {
 impl Look {
     async fn at(link: &Link, queue: &'static str) -> Result<Self, BusError> {
         let live = link.live_until(0, Instant::now() + PUBLISH_LIMIT).await?;
-        let channel = live.connection.create_channel().await.map_err(|error| bus_error(queue, &error))?;
+        let channel = bounded(queue, live.connection.create_channel()).await?;
         Ok(Self { channel, queue })
     }
 
     async fn next(&self) -> Result<Option<Delivery>, BusError> {
-        let got = self.channel.basic_get(short(self.queue), BasicGetOptions { no_ack: false }).await;
-        Ok(got.map_err(|error| bus_error(self.queue, &error))?.map(|message| message.delivery))
+        let get = self.channel.basic_get(short(self.queue), BasicGetOptions { no_ack: false });
+        Ok(bounded(self.queue, get).await?.map(|message| message.delivery))
     }
 
     async fn end(self) {
-        let _ = self.channel.close(200, short("OK")).await;
+        let _ = bounded(self.queue, self.channel.close(200, short("OK"))).await;
     }
 }
 
 async fn take(delivery: &Delivery) -> Result<(), BusError> {
-    match delivery.acker.ack(BasicAckOptions::default()).await {
+    match bounded("", delivery.acker.ack(BasicAckOptions::default())).await {
         Ok(true) => Ok(()),
         Ok(false) | Err(_) => Err(BusError::Lost),
     }
@@ -120,7 +120,7 @@ pub(super) async fn depth(link: &Link, queue: &str) -> Result<u64, BusError> {
         let _ = channel.close(200, short("OK")).await;
         Ok(u64::from(declared.message_count()))
     };
-    count.await.map_err(|error: lapin::Error| bus_error(queue, &error))
+    bounded(queue, count).await
 }
 
 pub(super) async fn reroute(link: &Link) -> Result<u64, BusError> {

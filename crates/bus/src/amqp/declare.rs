@@ -3,9 +3,10 @@
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Error, ErrorKind};
+use tokio::time::timeout;
 
 use super::convert::short;
-use crate::{BusError, Exchange, ExchangeKind, Overflow, Queue, Topology, names};
+use crate::{BusError, Exchange, ExchangeKind, Overflow, PUBLISH_LIMIT, Queue, Topology, names};
 
 const ACCESS_REFUSED: u16 = 403;
 const NOT_FOUND: u16 = 404;
@@ -27,6 +28,15 @@ pub(super) fn bus_error(name: &str, error: &Error) -> BusError {
         Some(NOT_FOUND) => BusError::NoQueue(name.to_owned()),
         Some(PRECONDITION_FAILED) => BusError::Mismatch { name: name.to_owned(), detail: error.to_string() },
         _ => BusError::Unavailable(error.to_string()),
+    }
+}
+
+/// Asks the broker something about `name`, for no longer than [`PUBLISH_LIMIT`]: when a connection is lost at the wrong
+/// moment, lapin never answers.
+pub(super) async fn bounded<T>(name: &str, ask: impl Future<Output = lapin::Result<T>>) -> Result<T, BusError> {
+    match timeout(PUBLISH_LIMIT, ask).await {
+        Ok(answer) => answer.map_err(|error| bus_error(name, &error)),
+        Err(_) => Err(BusError::Unavailable(format!("no answer within {PUBLISH_LIMIT:?}"))),
     }
 }
 

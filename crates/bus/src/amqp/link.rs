@@ -23,7 +23,7 @@ use crate::{BusError, Counters, Topology};
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long the first connection is tried: programs and their broker are often started together.
 const PATIENCE: Duration = Duration::from_secs(15);
-const DECLARE_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const DECLARE_LIMIT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Belt and braces: the connection's state is looked at even if no event comes.
@@ -42,6 +42,8 @@ pub(super) struct Live {
     /// whichever is confirmed next. Empty while a publish is under way, and if the last one was given up.
     pub(super) careful: tokio::sync::Mutex<Option<Channel>>,
     pub(super) generation: u64,
+    /// Cancelled when this is no longer the connection to publish over: no confirm will come.
+    pub(super) over: CancellationToken,
 }
 
 pub(super) struct Link {
@@ -113,6 +115,7 @@ impl Link {
                 () = self.until_broken(&live) => {}
             }
             self.live.send_replace(None);
+            live.over.cancel();
             let lost = !live.connection.status().connected();
             if lost {
                 Counters::add(&self.counters.disconnected);
@@ -186,7 +189,8 @@ impl Link {
         let built = timeout(DECLARE_LIMIT, build).await;
         let (publisher, careful, generation) =
             built.unwrap_or_else(|_| Err(BusError::Unavailable(format!("{} does not answer", self.broker()))))?;
-        Ok(Arc::new(Live { connection, publisher, careful, generation }))
+        let over = CancellationToken::new();
+        Ok(Arc::new(Live { connection, publisher, careful, generation, over }))
     }
 
     /// Ends the connection and waits until the broker knows.

@@ -34,7 +34,8 @@ impl Amqp {
 impl Bus for Amqp {
     async fn declare(&self, topology: &Topology) -> Result<(), BusError> {
         let live = self.link.live_until(0, Instant::now() + PUBLISH_LIMIT).await?;
-        declare::declare(&live.connection, topology).await?;
+        let declared = timeout(link::DECLARE_LIMIT, declare::declare(&live.connection, topology)).await;
+        declared.unwrap_or_else(|_| Err(BusError::Unavailable("no answer to a declaration".to_owned())))?;
         self.link.remember(topology);
         Ok(())
     }

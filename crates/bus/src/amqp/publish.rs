@@ -70,9 +70,9 @@ impl Link {
             let attempt = async {
                 if always_routes { publish.over(&live.publisher).await } else { publish.carefully(&live).await }
             };
-            match timeout_at(deadline, attempt).await {
-                Ok(Attempt::Done(result)) => return result,
-                Ok(Attempt::Again) => {
+            match timeout_at(deadline, live.over.run_until_cancelled(attempt)).await {
+                Ok(Some(Attempt::Done(result))) => return result,
+                Ok(Some(Attempt::Again) | None) => {
                     self.report_broken(live.generation);
                     not = live.generation;
                 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod store;
+mod writing;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 pub use changes::LiveChanges;
 pub use store::LiveChange;
+pub use writing::Writing;
 
 use crate::client::{Cluster, Selection};
 use crate::discovery::ApiKind;
@@ -19,6 +21,7 @@ use crate::error::{ClusterError, Subject};
 use crate::watch::{Keep, RawEvent, Watcher};
 use changes::Subscribers;
 use store::{Store, lean};
+use writing::Held;
 
 /// Tells whose an object is, from its `apiVersion`, `kind` and `metadata` (labels and annotations included; nothing
 /// else is there when it is asked).
@@ -42,7 +45,9 @@ struct Inner {
 struct Shared {
     owner_of: OwnerOf,
     managers: Vec<String>,
+    /// Taken before `held`.
     store: RwLock<Store>,
+    held: Mutex<Held>,
     subscribers: Subscribers,
 }
 
@@ -79,8 +84,13 @@ impl LiveStore {
     /// Like [`LiveStore::new`], with the managers whose managed fields are kept; those of others are dropped, since they
     /// are often larger than the object.
     pub fn with_managers(cluster: Cluster, owner_of: OwnerOf, managers: Vec<String>) -> Self {
-        let shared =
-            Arc::new(Shared { owner_of, managers, store: RwLock::default(), subscribers: Subscribers::default() });
+        let shared = Arc::new(Shared {
+            owner_of,
+            managers,
+            store: RwLock::default(),
+            held: Mutex::default(),
+            subscribers: Subscribers::default(),
+        });
         Self { inner: Arc::new(Inner { cluster, shared, kinds: RwLock::default() }) }
     }
 
@@ -114,13 +124,17 @@ impl LiveStore {
     /// The state to wait for, or none if the kind is listed already.
     fn slot(&self, kind: &ApiKind) -> Option<watch::Receiver<SlotState>> {
         let id = (kind.group.clone(), kind.kind.clone());
-        let look = |slot: &Slot| match slot.state.borrow().clone() {
-            SlotState::Listed => None,
-            SlotState::Starting => Some(slot.state.subscribe()),
-            SlotState::Failed(_) => {
-                slot.state.send_replace(SlotState::Starting);
-                slot.wake.notify_one();
-                Some(slot.state.subscribe())
+        let look = |slot: &Slot| {
+            // Not in the match itself: the borrow would last as long as it, and the new state could not be set.
+            let state = slot.state.borrow().clone();
+            match state {
+                SlotState::Listed => None,
+                SlotState::Starting => Some(slot.state.subscribe()),
+                SlotState::Failed(_) => {
+                    slot.state.send_replace(SlotState::Starting);
+                    slot.wake.notify_one();
+                    Some(slot.state.subscribe())
+                }
             }
         };
         if let Some(slot) = self.inner.kinds.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
@@ -184,7 +198,7 @@ impl LiveStore {
     }
 
     /// Takes in the result of our own write, so that the store is never behind what we did. It is no change for
-    /// [`LiveStore::changes`]. Objects of kinds that are not watched, or in another version than the watched one, are
+    /// [`LiveStore::changes`], unless the watch was faster; [`LiveStore::writing`] is for that. Objects of kinds that are not watched, or in another version than the watched one, are
     /// left to the watch.
     pub fn record(&self, object: &Object) {
         let id = (object.group().to_owned(), object.kind().to_owned());
@@ -212,6 +226,17 @@ impl Shared {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         let changes = change(&mut store);
         // Told under the lock: two updates of one object must not overtake each other on the way.
+        let changes = locked(&self.held).hold(changes);
+        self.subscribers.tell(changes);
+    }
+
+    fn begin(&self, key: &ObjectKey) {
+        locked(&self.held).begin(key);
+    }
+
+    fn end(&self, key: &ObjectKey, version: Option<&str>) {
+        let _order = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        let changes = locked(&self.held).end(key, version);
         self.subscribers.tell(changes);
     }
 }

@@ -163,7 +163,7 @@ impl Store {
 
 /// Whether a resource version is known to be later than another one of the same kind. Those of the API server itself are
 /// numbers that can be compared; of those that are not (some aggregated APIs) nothing is known, and the watch decides.
-fn newer(a: &str, b: &str) -> bool {
+pub(crate) fn newer(a: &str, b: &str) -> bool {
     match (a.parse::<u128>(), b.parse::<u128>()) {
         (Ok(a), Ok(b)) => a > b,
         _ => false,

@@ -8,11 +8,11 @@ use engine::plan::{Action, DeletePolicy, Phase, Plan, Propagation, Step, Wave, i
 use futures::StreamExt as _;
 use futures::stream;
 use jiff::Timestamp;
-use resources::{Object, ObjectKey, Operation, ResourceResult, ResultCode};
+use resources::{ObjectKey, Operation, ResourceResult, ResultCode};
 use serde_json::json;
 
 use super::plan::Request;
-use super::{Pass, Stop, back_off, delete, report, settle, status};
+use super::{Pass, Stop, back_off, report, settle, status};
 use crate::context::application_key;
 
 /// So many requests of one operation are under way at once.
@@ -126,7 +126,7 @@ async fn announce(pass: &Pass<'_>, request: &Request, plan: &Plan) -> Result<(),
         patch["operation"] = serde_json::Value::Null;
     }
     let _writing = pass.managed.writing.lock().await;
-    match pass.ctx.cluster.merge_patch(&application_key(&pass.managed.id), &patch).await {
+    match pass.ctx.control.merge_patch(&application_key(&pass.managed.id), &patch).await {
         Ok(object) => {
             if let Ok(application) = resources::Application::parse(object.0) {
                 pass.managed.update(application);
@@ -352,7 +352,8 @@ async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied,
     {
         remove(pass, step, dry_run).await?;
     }
-    let object = &with_marks(pass, step, object);
+    // The write's own watch event can come before its answer; it is no drift.
+    let writing = (!dry_run).then(|| pass.ctx.live.writing(&step.key));
     let applied = match step.action {
         Action::Replace if live.is_some() => cluster.replace(object, &options).await,
         Action::Recreate => {
@@ -367,20 +368,10 @@ async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied,
             applied => applied,
         },
     }?;
-    if !dry_run {
-        pass.ctx.live.record(&applied.object);
+    if let Some(writing) = writing {
+        writing.record(&applied.object);
     }
     Ok(applied)
-}
-
-/// A namespace that is made for one application alone says so, and goes with it.
-fn with_marks(pass: &Pass<'_>, step: &Step, object: &Object) -> Object {
-    let mut object = object.clone();
-    let own = pass.application.annotation(delete::DELETE_NAMESPACE) == Some("true");
-    if step.implicit && own && step.key.kind == "Namespace" {
-        object.set_annotation(delete::CREATED_FOR, &pass.tracking_name());
-    }
-    object
 }
 
 async fn remove(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<(), ClusterError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{ClusterError, DeleteOptions, Propagation};
+use engine::plan::created_for;
 use resources::{Application, Object, ObjectKey, annotations};
 use serde_json::json;
 
@@ -15,8 +16,6 @@ use crate::registry::Managed;
 
 /// Set on an Application whose namespace is its own and goes with it; previews have it.
 pub const DELETE_NAMESPACE: &str = "lockstep.dev/delete-namespace";
-/// Set on a namespace that was made for an application: its tracking name.
-pub const CREATED_FOR: &str = "lockstep.dev/created-for";
 
 /// Goes one step further; comes back through the queue until nothing is left.
 pub async fn advance(ctx: &Arc<Context>, managed: &Arc<Managed>) {
@@ -33,7 +32,7 @@ pub async fn advance(ctx: &Arc<Context>, managed: &Arc<Managed>) {
             Ok(true) => {
                 let left: Vec<&String> = finalizers.iter().filter(|name| *name != finalizer).collect();
                 let patch = json!({ "metadata": { "finalizers": left } });
-                match ctx.cluster.merge_patch(&application_key(&managed.id), &patch).await {
+                match ctx.control.merge_patch(&application_key(&managed.id), &patch).await {
                     Ok(_) => return,
                     Err(error) if error.is_not_found() => return,
                     Err(error) => Some(error),
@@ -118,7 +117,10 @@ async fn namespace_gone(ctx: &Context, managed: &Managed, application: &Applicat
     }
     let key = ObjectKey::new("", "Namespace", "", name);
     let Some(namespace) = ctx.cluster.get(&key).await? else { return Ok(true) };
-    if namespace.annotation(CREATED_FOR) != Some(&managed.id.tracking_name(ctx.namespace())) {
+    let shared = ctx.registry.all().iter().any(|other| {
+        other.id != managed.id && other.application().spec.destination.namespace == *name
+    });
+    if shared || created_for(&namespace) != Some(&managed.id.tracking_name(ctx.namespace())) {
         return Ok(true);
     }
     if !namespace.is_being_deleted() {

@@ -29,6 +29,9 @@ use crate::timeline::Timeline;
 use crate::tracker::{Conclusion, Verdict};
 use crate::{AppId, Context, projects};
 
+/// After so many passes in a row that could not come to an end, the Application's conditions say so.
+const TROUBLED: u32 = 4;
+
 /// Why an application is reconciled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
@@ -210,7 +213,9 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
         (state.wanted_version, state.timeline.clone())
     };
     let mut pass = Pass { ctx, managed: &managed, application, causes, wanted_version, timeline };
-    match steps(&mut pass).await {
+    let outcome = steps(&mut pass).await;
+    managed.state().rendered_once = true;
+    match outcome {
         Ok(done) => report::done(&pass, done).await,
         Err(Stop::Superseded) => {
             tracing::debug!("reconcile.superseded: a newer commit is wanted");
@@ -224,6 +229,9 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
             };
             tracing::warn!(%sentence, failures, "reconcile.later: trying again");
             report::progress(&pass, &sentence).await;
+            if failures == TROUBLED {
+                report::troubled(&pass, &sentence).await;
+            }
             ctx.queue.push_after(id.clone(), Causes::of(Cause::Retry), back_off(failures));
         }
         Err(Stop::Failed { condition, sentence, verdict }) => {
@@ -254,6 +262,7 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
             render::render(pass, resolved).await?
         }
     };
+    pass.managed.state().rendered_once = true;
     pass.timeline.mark("rendered");
     let mut comparison = compare::compare(pass, &desired).await?;
     pass.timeline.mark("compared");

@@ -33,7 +33,11 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
     let confirmation = match &standing {
         Standing::Concluded(conclusion) => conclude(pass, conclusion),
         Standing::Pending(sentence) => {
-            ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), limit.saturating_sub(settling).max(Duration::from_secs(1)));
+            // Health is judged once more when its time is up; approval has no time.
+            if done.waiting.is_none() {
+                let left = limit.saturating_sub(settling).max(Duration::from_secs(1));
+                ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), left);
+            }
             say(pass, sentence)
         }
     };
@@ -85,21 +89,15 @@ fn retry_later(pass: &Pass<'_>) {
 }
 
 /// The steps ended early, for good.
-pub async fn failed(pass: &Pass<'_>, condition: &'static str, conclusion: Conclusion) {
+pub async fn failed(pass: &Pass<'_>, kind: &'static str, conclusion: Conclusion) {
     let now = Timestamp::now();
     let mut new = pass.managed.application().status.clone().unwrap_or_default();
-    if condition == conditions::COMPARISON_ERROR || condition == conditions::INVALID_SPEC_ERROR {
+    if kind == conditions::COMPARISON_ERROR || kind == conditions::INVALID_SPEC_ERROR {
         let mut sync = new.sync.take().unwrap_or_default();
         sync.status = SyncStatus::Unknown;
         new.sync = Some(sync);
     }
-    let entry = Condition {
-        r#type: condition.into(),
-        message: conclusion.sentence.clone(),
-        last_transition_time: Some(now.into()),
-        ..Condition::default()
-    };
-    new.set_conditions(&status::OWN_CONDITIONS, vec![entry]);
+    new.set_conditions(&status::OWN_CONDITIONS, vec![condition(kind, &conclusion.sentence, now)]);
     status::end_operation(&mut new, pass, &conclusion, now);
     let standing = Standing::Concluded(conclusion.clone());
     conclude(pass, &conclusion).confirmed().await;
@@ -115,6 +113,23 @@ pub async fn failed(pass: &Pass<'_>, condition: &'static str, conclusion: Conclu
     tell(pass, &standing, &summary, &timeline);
     remember(pass, &standing, timeline);
     write(pass, &new, Some(&conclusion), now).await;
+}
+
+/// Something is away for longer than a moment: the Application's conditions say what, and nothing is concluded.
+pub async fn troubled(pass: &Pass<'_>, sentence: &str) {
+    let now = Timestamp::now();
+    let mut new = pass.managed.application().status.clone().unwrap_or_default();
+    new.set_conditions(&status::OWN_CONDITIONS, vec![condition(conditions::COMPARISON_ERROR, sentence, now)]);
+    write(pass, &new, None, now).await;
+}
+
+fn condition(kind: &str, message: &str, now: Timestamp) -> Condition {
+    Condition {
+        r#type: kind.into(),
+        message: message.into(),
+        last_transition_time: Some(now.into()),
+        ..Condition::default()
+    }
 }
 
 /// Still on the way: says so in the checks.
@@ -323,7 +338,7 @@ async fn write(pass: &Pass<'_>, new: &ApplicationStatus, verdict: Option<&Conclu
     if patch.is_empty() {
         return;
     }
-    match pass.ctx.cluster.merge_patch(&application_key(&managed.id), &Value::Object(patch)).await {
+    match pass.ctx.control.merge_patch(&application_key(&managed.id), &Value::Object(patch)).await {
         Ok(object) => {
             let mut state = managed.state();
             state.wanted_written = state.wanted_written.max(version);

@@ -2,10 +2,11 @@
 
 use futures::future::try_join_all;
 use git::{GitError, RepositoryUrl};
-use resources::ApplicationSource;
+use resources::{ApplicationSource, annotations};
 
 use super::{Pass, Stop};
 use crate::index::Tracked;
+use crate::poll;
 
 /// One source, resolved.
 #[derive(Clone, Debug)]
@@ -47,6 +48,10 @@ async fn resolve_one(pass: &Pass<'_>, source: &ApplicationSource, asked: Option<
     let (url, mut place) = tracked(source).map_err(|error| Stop::invalid(error.to_string()))?;
     if let Some(asked) = asked {
         place.revision = asked;
+    }
+    if pass.application.annotation(annotations::REFRESH).is_some() {
+        // Somebody wants it looked at now: what the forge has and no webhook told of is handled as if one had.
+        poll::poll_repository(pass.ctx, &url, std::slice::from_ref(&place)).await;
     }
     match pass.ctx.heads.resolve(&pass.ctx.git, &url, &place).await {
         Ok(commit) => Ok(Resolved { source: source.clone(), url, tracked: place, commit }),

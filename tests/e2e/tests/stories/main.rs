@@ -1,0 +1,12 @@
+//! Stories from end to end, on real parts. One binary, so that it is linked once; run two at a time
+//! (`--test-threads=2`): each story has a control plane or two of its own.
+#![allow(clippy::unwrap_used)]
+
+mod example;
+mod github;
+mod operations;
+mod outages;
+mod pulls;
+mod push;
+mod storm;
+mod webhooks;
