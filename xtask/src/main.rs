@@ -12,8 +12,7 @@ usage: cargo xtask COMMAND
 
   demo [--once] [--one-cluster] [--kubeconfig FILE]... [--bus amqp://...]
               build what is needed, start two clusters, a forge and Lockstep, and play the story of the README
-  test        everything that CI runs: formatting, clippy, unit tests, end-to-end tests
-  unit        formatting, clippy and unit tests only
+  test [NAME]  everything that CI runs: formatting, clippy, unit tests, end-to-end tests
   e2e [NAME]  end-to-end tests only
   bench [NAME]  measure Lockstep beside its floor and print the ratios
   setup       install what the tests need and cargo does not bring: RabbitMQ (Debian), and the Go programs
@@ -27,8 +26,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = match command.as_str() {
         "demo" => demo(&rest),
-        "test" => setup().and_then(|()| unit()).and_then(|()| e2e(&rest)),
-        "unit" => unit(),
+        "test" => setup().and_then(|()| test(&rest)),
         "e2e" => setup().and_then(|()| e2e(&rest)),
         "bench" => setup().and_then(|()| bench(&rest)),
         "setup" => setup(),
@@ -59,19 +57,22 @@ fn demo(arguments: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn unit() -> anyhow::Result<()> {
+/// One build for everything: another selection of packages would have other features and be built a second time.
+fn test(arguments: &[String]) -> anyhow::Result<()> {
     step("formatting", || cargo(&["fmt", "--all", "--check"]))?;
     step("clippy", || cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    step("building the tests", || cargo(&["test", "--quiet", "--workspace", "--no-run"]))?;
-    step("building Lockstep", || cargo(&["build", "--quiet", "--package", "lockstep"]))?;
-    step("unit tests", || cargo(&["test", "--workspace", "--exclude", "e2e"]))
+    step("building everything", || cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
+    let mut all = vec!["test", "--workspace"];
+    if !arguments.is_empty() {
+        all.push("--");
+        all.extend(arguments.iter().map(String::as_str));
+    }
+    step("unit and end-to-end tests", || run(cargo_command(&all).env("LOCKSTEP_BIN", target().join("debug/lockstep"))))
 }
 
 fn e2e(arguments: &[String]) -> anyhow::Result<()> {
-    step("building Lockstep", || cargo(&["build", "--quiet", "--package", "lockstep"]))?;
-    let mut all = vec!["test", "--package", "e2e", "--"];
-    // Each story starts servers of its own; two at a time keep two cores busy without making the clocks meaningless.
-    all.push("--test-threads=2");
+    step("building everything", || cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
+    let mut all = vec!["test", "--workspace", "--test", "stories", "--"];
     all.extend(arguments.iter().map(String::as_str));
     step("end-to-end tests", || run(cargo_command(&all).env("LOCKSTEP_BIN", target().join("debug/lockstep"))))
 }
@@ -93,7 +94,9 @@ fn bench(arguments: &[String]) -> anyhow::Result<()> {
 fn setup() -> anyhow::Result<()> {
     if !Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists() && !has("rabbitmq-server") {
         if !has("apt-get") {
-            bail!("rabbitmq-server is missing; install RabbitMQ 3.10 or newer (Debian: apt-get install rabbitmq-server)");
+            bail!(
+                "rabbitmq-server is missing; install RabbitMQ 3.10 or newer (Debian: apt-get install rabbitmq-server)"
+            );
         }
         step("installing rabbitmq-server", || {
             // Its own service would only take the port; each test starts a broker of its own.
@@ -103,7 +106,9 @@ fn setup() -> anyhow::Result<()> {
         })?;
     }
     if !has("go") {
-        bail!("go is missing; install Go 1.26 or newer: the tests build a Kubernetes control plane and a Gitea with it");
+        bail!(
+            "go is missing; install Go 1.26 or newer: the tests build a Kubernetes control plane and a Gitea with it"
+        );
     }
     if !has("git") {
         bail!("git is missing; install Git 2.39 or newer");

@@ -30,7 +30,8 @@ pub struct Args {
 pub async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.options.data_dir)
         .with_context(|| format!("cannot use the data folder {}", args.options.data_dir.display()))?;
-    let address = args.bus.clone().unwrap_or_else(|| format!("journal:{}", args.options.data_dir.join("bus.db").display()));
+    let address =
+        args.bus.clone().unwrap_or_else(|| format!("journal:{}", args.options.data_dir.join("bus.db").display()));
     let bus = bus::connect(&address).await.context("cannot use the bus")?;
     let mut programs: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let mut names = Vec::new();

@@ -122,7 +122,8 @@ impl ApplicationSets {
                 Some(state) => {
                     let before = std::mem::replace(&mut *locked(&state.set), set.clone());
                     let refreshed = set.annotation(annotations::APPLICATION_SET_REFRESH).is_some();
-                    if before.spec == set.spec && before.metadata.annotations == set.metadata.annotations && !refreshed {
+                    if before.spec == set.spec && before.metadata.annotations == set.metadata.annotations && !refreshed
+                    {
                         return;
                     }
                     state.clone()
@@ -157,9 +158,11 @@ impl ApplicationSets {
 
     /// A cluster's Secret, for the clusters generator.
     pub fn set_cluster(&self, object: &Object, labels: &BTreeMap<String, String>, data: &BTreeMap<String, Vec<u8>>) {
-        let text = |name: &str| data.get(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+        let text =
+            |name: &str| data.get(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
         let notes = object.at("/metadata/annotations").and_then(Value::as_object);
-        let annotations = notes.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect();
+        let annotations =
+            notes.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect();
         let entry = ClusterEntry {
             name: text("name"),
             server: text("server"),
@@ -176,12 +179,18 @@ impl ApplicationSets {
     }
 
     /// A push moved these places: expands each set whose generators would now answer differently.
-    pub async fn on_push(&self, ctx: &Arc<Context>, repository: &RepositoryKey, heads: &[(Tracked, Commit)]) -> Effects {
+    pub async fn on_push(
+        &self,
+        ctx: &Arc<Context>,
+        repository: &RepositoryKey,
+        heads: &[(Tracked, Commit)],
+    ) -> Effects {
         let mut effects = Effects::default();
         for state in self.all() {
-            let reads = locked(&state.answers).places.iter().any(|place| {
-                place.repository == *repository && heads.iter().any(|(moved, _)| moved == place)
-            });
+            let reads = locked(&state.answers)
+                .places
+                .iter()
+                .any(|place| place.repository == *repository && heads.iter().any(|(moved, _)| moved == place));
             if !reads || !answers_changed(ctx, &state).await {
                 continue;
             }
@@ -303,7 +312,9 @@ async fn bring_about(
     let previews = !locked(&ctx.previewed).is_empty() && set.spec.generators.iter().any(makes_previews);
     let ours: Vec<Application> = applications
         .into_iter()
-        .filter(|application| projects::is_ours(&application.spec.destination, ctx.cluster_name(), ctx.cluster.server()))
+        .filter(|application| {
+            projects::is_ours(&application.spec.destination, ctx.cluster_name(), ctx.cluster.server())
+        })
         .collect();
     let uid = set.metadata.uid.clone().unwrap_or_default();
     let existing: Vec<AppId> = ctx
@@ -412,13 +423,14 @@ async fn tell(ctx: &Arc<Context>, set: &ApplicationSet, error: Option<&SetError>
         None => ("False", "Applications are as the generators say".to_owned()),
     };
     let conditions = set.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    if conditions.iter().any(|known| known.r#type == "ErrorOccurred" && known.status == occurred && known.message == message) {
+    if conditions
+        .iter()
+        .any(|known| known.r#type == "ErrorOccurred" && known.status == occurred && known.message == message)
+    {
         return;
     }
     let now = resources::Time(jiff::Timestamp::now());
-    let condition = |kind: &str, status: &str, reason: &str| {
-        json!({ "type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": now })
-    };
+    let condition = |kind: &str, status: &str, reason: &str| json!({ "type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": now });
     let up_to_date = if error.is_some() { "False" } else { "True" };
     let patch = json!({ "status": { "conditions": [
         condition("ErrorOccurred", occurred, if error.is_some() { "ExpansionFailed" } else { "ApplicationSetUpToDate" }),

@@ -14,9 +14,13 @@ use crate::{AppId, Context};
 /// Handles one command.
 pub async fn handle(ctx: &Arc<Context>, command: &Command) -> Handled {
     if command.cluster != ctx.config.cluster {
-        return Handled::Dead(format!("the command is for cluster {:?}, not {:?}", command.cluster, ctx.config.cluster));
+        return Handled::Dead(format!(
+            "the command is for cluster {:?}, not {:?}",
+            command.cluster, ctx.config.cluster
+        ));
     }
-    let namespace = if command.application_namespace.is_empty() { ctx.namespace() } else { &command.application_namespace };
+    let namespace =
+        if command.application_namespace.is_empty() { ctx.namespace() } else { &command.application_namespace };
     let id = AppId::new(namespace, &command.application_name);
     let patch = match &command.action {
         Some(Action::Sync(sync)) => json!({ "operation": {

@@ -46,7 +46,8 @@ impl Index {
         }
         for place in places.iter().filter(|place| !before.contains(place)) {
             self.places.entry(place.clone()).or_default().unknown.insert(application.clone());
-            *self.revisions.entry(place.repository.clone()).or_default().entry(place.revision.clone()).or_default() += 1;
+            *self.revisions.entry(place.repository.clone()).or_default().entry(place.revision.clone()).or_default() +=
+                1;
         }
         self.applications.insert(application.clone(), places);
     }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::delivery::Event;
-use wire::{Delivery, Envelope, Push, PullRequestAction};
+use wire::{Delivery, Envelope, PullRequestAction, Push};
 
 use crate::index::Tracked;
 use crate::reconcile::{Cause, Causes, render};
@@ -122,7 +122,9 @@ pub async fn handle_delivery(ctx: &Arc<Context>, delivery: &Delivery, attempt: u
             handle_push(ctx, delivery, push, &urls, attempt).await
         }
         Some(Event::PullRequest(pull)) => handle_pull_request(ctx, delivery, pull, attempt).await,
-        None => Handled::Dead("the delivery carries no event; it comes from a newer receiver: update the worker".into()),
+        None => {
+            Handled::Dead("the delivery carries no event; it comes from a newer receiver: update the worker".into())
+        }
     }
 }
 

@@ -58,7 +58,11 @@ impl AppId {
 
     /// What Argo CD's tracking calls it: the name, or `namespace_name` outside the control namespace.
     pub fn tracking_name(&self, control_namespace: &str) -> String {
-        if self.namespace == control_namespace { self.name.clone() } else { format!("{}_{}", self.namespace, self.name) }
+        if self.namespace == control_namespace {
+            self.name.clone()
+        } else {
+            format!("{}_{}", self.namespace, self.name)
+        }
     }
 
     /// The reverse of [`AppId::tracking_name`]. A name cannot contain an underscore, so this is exact.

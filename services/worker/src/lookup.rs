@@ -82,7 +82,11 @@ impl Asking {
 
     async fn snapshot(&self, url: &RepositoryUrl, place: &Tracked) -> Result<Snapshot, LookupError> {
         let failed = |error: git::GitError| {
-            if error.is_transient() { LookupError::Unavailable(error.to_string()) } else { LookupError::Refused(error.to_string()) }
+            if error.is_transient() {
+                LookupError::Unavailable(error.to_string())
+            } else {
+                LookupError::Refused(error.to_string())
+            }
         };
         let commit = self.ctx.heads.resolve(&self.ctx.git, url, place).await.map_err(failed)?;
         self.ctx.git.repository(url).snapshot(&commit).map_err(failed)
@@ -147,12 +151,9 @@ impl Lookup for Asking {
             answers.pulls.insert(pulls_key(&query.owner, &query.repository));
             answers.previewed.extend(addresses(&self.ctx, kind, query));
         }
-        let account = sets
-            .forges
-            .accounts()
-            .iter()
-            .find(|account| account.kind() == kind)
-            .ok_or_else(|| LookupError::Refused(format!("no {kind} account is configured; give the worker --forge {kind}=API_URL")))?;
+        let account = sets.forges.accounts().iter().find(|account| account.kind() == kind).ok_or_else(|| {
+            LookupError::Refused(format!("no {kind} account is configured; give the worker --forge {kind}=API_URL"))
+        })?;
         let repository = RepositoryRef { owner: query.owner.clone(), name: query.repository.clone() };
         sets.pulls.list(account, &repository).await
     }
@@ -162,7 +163,9 @@ impl Lookup for Asking {
 fn addresses(ctx: &Context, kind: ForgeKind, query: &PullRequestQuery) -> Vec<RepositoryKey> {
     let hosts = ctx.application_sets.forges.accounts().iter().filter(|account| account.kind() == kind);
     hosts
-        .filter_map(|account| crate::application_sets::repository_url(&account.web_address()?, &query.owner, &query.repository))
+        .filter_map(|account| {
+            crate::application_sets::repository_url(&account.web_address()?, &query.owner, &query.repository)
+        })
         .map(|url| {
             ctx.remember_url(&url);
             url.key()
@@ -181,7 +184,9 @@ fn files(snapshot: &Snapshot, globs: &[String]) -> Result<Vec<(String, String)>,
     let entries = snapshot.list("", true).map_err(|error| LookupError::Refused(error.to_string()))?;
     Ok(entries
         .into_iter()
-        .filter(|(path, entry)| matches!(entry.kind, EntryKind::Blob | EntryKind::Executable) && patterns.is_match(path))
+        .filter(|(path, entry)| {
+            matches!(entry.kind, EntryKind::Blob | EntryKind::Executable) && patterns.is_match(path)
+        })
         .map(|(path, entry)| (path, entry.id))
         .collect())
 }

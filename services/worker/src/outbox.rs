@@ -22,7 +22,9 @@ pub async fn run(ctx: Arc<Context>, forges: Forges, shutdown: CancellationToken)
     let mut consumer = ctx.bus.consume(&queue, PREFETCH).await.context("cannot consume this cluster's outbox")?;
     let nowhere = forges.accounts().is_empty();
     if nowhere {
-        tracing::warn!("outbox.no_forge: no forge account is configured, so no check is written; give --forge KIND=API_URL");
+        tracing::warn!(
+            "outbox.no_forge: no forge account is configured, so no check is written; give --forge KIND=API_URL"
+        );
     }
     let outboxes = Outboxes::start(forges, Policy::default(), &shutdown);
     loop {

@@ -96,7 +96,8 @@ fn tip_of(revision: &Revision, refs: &[(String, Commit)]) -> Option<(String, Com
 }
 
 fn delivery(ctx: &Context, url: &RepositoryUrl, reference: &str, before: &Commit, after: &Commit) -> Delivery {
-    let (owner, name) = url.path().trim_matches('/').trim_end_matches(".git").rsplit_once('/').unwrap_or(("", url.path()));
+    let (owner, name) =
+        url.path().trim_matches('/').trim_end_matches(".git").rsplit_once('/').unwrap_or(("", url.path()));
     Delivery {
         forge: ctx.forge_of(url).into(),
         id: format!("poll-{}", after.short()),

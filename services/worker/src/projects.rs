@@ -83,8 +83,7 @@ mod tests {
             ("https://10.0.0.2:6443", "", false),
         ];
         for (server, name, expected) in cases {
-            let destination =
-                Destination { server: server.into(), name: name.into(), ..Destination::default() };
+            let destination = Destination { server: server.into(), name: name.into(), ..Destination::default() };
             assert_eq!(is_ours(&destination, "prod", "https://10.0.0.1:6443"), expected, "{server} {name}");
         }
     }

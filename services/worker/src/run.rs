@@ -100,9 +100,7 @@ async fn context(
     let options = &config.options;
     let data = options.data_dir.join(&config.cluster);
     let credentials: Arc<dyn Credentials> = match &options.git_credentials_file {
-        Some(file) => {
-            Arc::new(Both { first: credentials, second: Arc::new(StaticCredentials::from_file(file)?) })
-        }
+        Some(file) => Arc::new(Both { first: credentials, second: Arc::new(StaticCredentials::from_file(file)?) }),
         None => credentials,
     };
     let git_config = GitConfig {
@@ -270,7 +268,10 @@ async fn start_watches(
 }
 
 /// Waits for a first list, or for the task that ends instead.
-async fn first(started: &CancellationToken, tasks: &mut tokio::task::JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+async fn first(
+    started: &CancellationToken,
+    tasks: &mut tokio::task::JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
     tokio::select! {
         () = started.cancelled() => Ok(()),
         Some(ended) = tasks.join_next() => {

@@ -243,9 +243,10 @@ fn summary(applications: &BTreeMap<AppId, Progress>, total: usize) -> (CheckStat
     let of = format!("{count} of {total} applications changed");
     match bad.as_slice() {
         [] if superseded == count => (CheckState::Success, format!("{of}, superseded by a newer commit")),
-        [] if superseded > 0 => {
-            (CheckState::Success, format!("{of}, {} healthy, {superseded} superseded by a newer commit", count - superseded))
-        }
+        [] if superseded > 0 => (
+            CheckState::Success,
+            format!("{of}, {} healthy, {superseded} superseded by a newer commit", count - superseded),
+        ),
         [] => (CheckState::Success, format!("{of}, all healthy")),
         [(application, conclusion), rest @ ..] => {
             let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
@@ -289,9 +290,10 @@ mod tests {
     #[test]
     fn a_commit_that_concerns_nothing_is_green_at_once() {
         let mut tracker = Tracker::new("prod", "argocd", 20);
-        assert_eq!(said(&tracker.begin(&key("a"), origin(), &[], 214)), [
-            "lockstep/prod Success: no application concerned"
-        ]);
+        assert_eq!(
+            said(&tracker.begin(&key("a"), origin(), &[], 214)),
+            ["lockstep/prod Success: no application concerned"]
+        );
         assert_eq!(tracker.count(), 0);
     }
 
@@ -301,10 +303,13 @@ mod tests {
         let first = tracker.begin(&key("a"), origin(), &[app("gateway"), app("ledger")], 214);
         assert_eq!(first.len(), 3);
         assert!(first.iter().all(|check| check.check.state() == CheckState::Pending));
-        assert_eq!(said(&tracker.conclude(&key("a"), &app("gateway"), conclusion(Verdict::Success, "synced"), 214)), [
-            "lockstep/prod/gateway Success: synced",
-            "lockstep/prod Pending: 1 of 2 done; ledger: waiting to be synced",
-        ]);
+        assert_eq!(
+            said(&tracker.conclude(&key("a"), &app("gateway"), conclusion(Verdict::Success, "synced"), 214)),
+            [
+                "lockstep/prod/gateway Success: synced",
+                "lockstep/prod Pending: 1 of 2 done; ledger: waiting to be synced",
+            ]
+        );
         assert_eq!(
             said(&tracker.conclude(&key("a"), &app("ledger"), conclusion(Verdict::Error, "cannot render"), 214)),
             ["lockstep/prod/ledger Error: cannot render", "lockstep/prod Error: ledger: cannot render"]
@@ -317,10 +322,13 @@ mod tests {
         let mut tracker = Tracker::new("prod", "argocd", 1);
         assert_eq!(tracker.begin(&key("a"), origin(), &[app("gateway"), app("ledger")], 2).len(), 1);
         let checks = tracker.conclude(&key("a"), &app("ledger"), conclusion(Verdict::Failure, "Degraded"), 2);
-        assert_eq!(said(&checks), [
-            "lockstep/prod/ledger Failure: Degraded",
-            "lockstep/prod Pending: 1 of 2 done; gateway: waiting to be synced",
-        ]);
+        assert_eq!(
+            said(&checks),
+            [
+                "lockstep/prod/ledger Failure: Degraded",
+                "lockstep/prod Pending: 1 of 2 done; gateway: waiting to be synced",
+            ]
+        );
     }
 
     #[test]

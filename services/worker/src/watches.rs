@@ -25,12 +25,18 @@ const SECRET_TYPE: &str = "argocd.argoproj.io/secret-type";
 pub async fn control_kind(ctx: &Context, kind: &str) -> anyhow::Result<ApiKind> {
     let found = ctx.cluster.kind(GROUP, Some("v1alpha1"), kind).await?;
     found.with_context(|| {
-        format!("the cluster has no {kind} resource; install the CRDs: `lockstep crds | kubectl apply --server-side -f -`")
+        format!(
+            "the cluster has no {kind} resource; install the CRDs: `lockstep crds | kubectl apply --server-side -f -`"
+        )
     })
 }
 
 /// Watches Applications until the worker is stopped. `started` is fired after the first list.
-pub async fn applications(ctx: Arc<Context>, started: CancellationToken, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn applications(
+    ctx: Arc<Context>,
+    started: CancellationToken,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let kind = control_kind(&ctx, "Application").await?;
     let mut events = pin!(ctx.cluster.watch(&kind, None, None));
     loop {
@@ -143,7 +149,11 @@ fn forget_application(ctx: &Arc<Context>, id: &AppId) {
 }
 
 /// Watches AppProjects until the worker is stopped; a changed project is a cause for its applications.
-pub async fn app_projects(ctx: Arc<Context>, started: CancellationToken, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn app_projects(
+    ctx: Arc<Context>,
+    started: CancellationToken,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let kind = control_kind(&ctx, "AppProject").await?;
     let namespace = ctx.namespace().to_owned();
     let mut events = pin!(ctx.cluster.watch(&kind, Some(&namespace), None));

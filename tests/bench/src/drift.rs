@@ -36,7 +36,9 @@ pub async fn measure(stage: &mut Stage, repairs: usize) -> anyhow::Result<Row> {
             }
             object.name() == wanted && drifted && release(object) == right
         });
-        took.push(repaired.await.with_context(|| format!("the repair of {wanted}"))?.saturating_duration_since(started));
+        took.push(
+            repaired.await.with_context(|| format!("the repair of {wanted}"))?.saturating_duration_since(started),
+        );
     }
     let (took, floor) = (in_millis(&took), in_millis(&floor));
     let (median, bare) = (percentile(&took, 50), percentile(&floor, 50));

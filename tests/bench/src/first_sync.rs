@@ -7,11 +7,11 @@ use cluster::ApplyOptions;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::floor::{self, Floor};
+use crate::progress;
 use crate::sight::Sight;
 use crate::source;
 use crate::stage::{FLOOR, Memory, Stage};
 use crate::table::Row;
-use crate::progress;
 
 /// Renders at one time; as many as there are cores on the machine that the targets were set on.
 const BUILDS: usize = 2;
@@ -28,9 +28,12 @@ pub async fn floor(stage: &Stage) -> anyhow::Result<Duration> {
     }
     let started = Instant::now();
     let renders = (0..stage.count).map(|application| {
-        let (kustomize, checkout) = (stage.kustomize.clone(), floor.checkout().clone());
+        let (kustomize, checkout) = (stage.kustomize.clone(), floor.checkout().to_path_buf());
         // A task of its own, so that a render goes on while everybody else waits for the API server.
-        async move { tokio::spawn(async move { floor::build(&kustomize, &checkout, application).await.map(|_| application) }).await? }
+        async move {
+            tokio::spawn(async move { floor::build(&kustomize, &checkout, application).await.map(|_| application) })
+                .await?
+        }
     });
     stream::iter(renders)
         .buffer_unordered(BUILDS)
@@ -45,9 +48,9 @@ pub async fn floor(stage: &Stage) -> anyhow::Result<Duration> {
         .await?;
     let took = started.elapsed();
     progress(&format!("floor of the first sync of {}: {:.2} s", stage.count, took.as_secs_f64()));
-    let leftovers = (0..stage.count).flat_map(|application| source::objects(application, FLOOR)).map(|object| async move {
-        stage.cluster.delete(&object.key(), &cluster::DeleteOptions::default()).await
-    });
+    let leftovers = (0..stage.count)
+        .flat_map(|application| source::objects(application, FLOOR))
+        .map(|object| async move { stage.cluster.delete(&object.key(), &cluster::DeleteOptions::default()).await });
     stream::iter(leftovers).buffer_unordered(APPLIES).try_collect::<Vec<_>>().await?;
     // The clone must not be in the way of the next one.
     std::fs::remove_dir_all(stage.file("floor"))?;

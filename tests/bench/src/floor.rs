@@ -1,6 +1,6 @@
 //! The work itself, by bare programs: one `git fetch`, one `kustomize build`, one server-side apply, each alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -61,7 +61,17 @@ impl Floor {
         let refspec = "+refs/heads/main:refs/heads/main";
         source::git(
             &self.mirror,
-            &["-c", &header, "fetch", "--quiet", "--no-tags", "--no-auto-maintenance", "--no-write-fetch-head", &self.url, refspec],
+            &[
+                "-c",
+                &header,
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-auto-maintenance",
+                "--no-write-fetch-head",
+                &self.url,
+                refspec,
+            ],
         )
         .await?;
         Ok(started.elapsed())
@@ -73,7 +83,7 @@ impl Floor {
     }
 
     /// Where the folders of all applications are.
-    pub fn checkout(&self) -> &PathBuf {
+    pub fn checkout(&self) -> &Path {
         &self.checkout
     }
 
@@ -87,7 +97,7 @@ impl Floor {
 }
 
 /// See [`Floor::build`].
-pub async fn build(kustomize: &PathBuf, checkout: &PathBuf, application: usize) -> anyhow::Result<Duration> {
+pub async fn build(kustomize: &Path, checkout: &Path, application: usize) -> anyhow::Result<Duration> {
     let folder = checkout.join(source::folder(application));
     let started = Instant::now();
     let output = Command::new(kustomize).arg("build").arg(&folder).kill_on_drop(true).output().await?;

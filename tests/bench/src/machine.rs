@@ -10,7 +10,10 @@ pub fn describe() -> String {
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let date = jiff::Zoned::now().date();
     let memory = memory.map_or_else(|| "?".to_owned(), |kib| format!("{:.0}", kib / 1024.0 / 1024.0));
-    format!("{cores} cores ({processor}), {memory} GiB of memory, Linux {kernel}; {date}; Lockstep {}.", env!("CARGO_PKG_VERSION"))
+    format!(
+        "{cores} cores ({processor}), {memory} GiB of memory, Linux {kernel}; {date}; Lockstep {}.",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// The value of the first line `NAME: VALUE` of a file.

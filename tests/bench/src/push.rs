@@ -48,7 +48,8 @@ pub async fn measure(stage: &mut Stage, pushes: usize) -> anyhow::Result<Measure
         let status = connection.deliver(&head, &delivery, &body).await?;
         ensure!(status == 202, "the receiver answers {status}");
         let wanted = name(pushed.application);
-        let seen = config_maps.until(LIMIT, |object| object.name() == wanted && release(object) == pushed.release).await;
+        let seen =
+            config_maps.until(LIMIT, |object| object.name() == wanted && release(object) == pushed.release).await;
         live.push(seen.with_context(|| format!("{} of {wanted}", pushed.release))?.duration_since(started));
         let posted = check(stage, &pushed).await?;
         checked.push(Duration::from_micros(u64::try_from(posted - at).unwrap_or_default()));
@@ -109,7 +110,8 @@ impl Measured {
 
     /// The figures beside their floor.
     pub fn rows(&self, count: usize) -> Vec<Row> {
-        let medians = [&self.parts.fetch, &self.parts.build, &self.parts.apply].map(|part| percentile(&in_millis(part), 50));
+        let medians =
+            [&self.parts.fetch, &self.parts.build, &self.parts.apply].map(|part| percentile(&in_millis(part), 50));
         let floor: f64 = medians.iter().sum();
         let both = |values: &[Duration]| {
             let values = in_millis(values);
@@ -124,7 +126,11 @@ impl Measured {
             target: (count == 200).then_some(1.5),
             ..Row::default()
         };
-        let checked = Row { what: format!("to the final check, {count} applications"), lockstep: both(&self.checked), ..Row::default() };
+        let checked = Row {
+            what: format!("to the final check, {count} applications"),
+            lockstep: both(&self.checked),
+            ..Row::default()
+        };
         vec![row, checked]
     }
 }

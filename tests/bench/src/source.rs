@@ -137,7 +137,8 @@ pub fn payload(url: &str, api: &str, pushed: &Pushed) -> Vec<u8> {
     });
     // GitHub's repository has some forty addresses more, which make most of a payload's size.
     for field in 0..60 {
-        repository[format!("address_{field:02}_url")] = Value::from(format!("{repository_api}/address-{field:02}{{/number}}{{?query}}"));
+        repository[format!("address_{field:02}_url")] =
+            Value::from(format!("{repository_api}/address-{field:02}{{/number}}{{?query}}"));
     }
     let payload = json!({
         "ref": "refs/heads/main", "before": pushed.before, "after": pushed.commit,
@@ -166,12 +167,18 @@ fn files(application: usize) -> [(&'static str, String); 3] {
     let service = format!(
         "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\nspec:\n  selector:\n    app: {name}\n  ports:\n  - name: http\n    port: 80\n    targetPort: 8080\n"
     );
-    [("kustomization.yaml", kustomization), ("configmap.yaml", config_map(application, "first")), ("service.yaml", service)]
+    [
+        ("kustomization.yaml", kustomization),
+        ("configmap.yaml", config_map(application, "first")),
+        ("service.yaml", service),
+    ]
 }
 
 fn config_map(application: usize, release: &str) -> String {
     let name = name(application);
-    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  application: {name}\n  release: {release}\n")
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  application: {name}\n  release: {release}\n"
+    )
 }
 
 /// What an application's folder renders to, as it is applied.

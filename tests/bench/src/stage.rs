@@ -205,7 +205,8 @@ impl Stage {
             let value = machine::field(&format!("/proc/{pid}/status"), name)?;
             value.split_whitespace().next()?.parse::<f64>().ok().map(|kib| kib * 1024.0 / 1e6)
         };
-        let (resident, highest) = read("VmRSS").zip(read("VmHWM")).context("the system does not tell a process's memory")?;
+        let (resident, highest) =
+            read("VmRSS").zip(read("VmHWM")).context("the system does not tell a process's memory")?;
         Ok(Memory { resident, highest })
     }
 

@@ -15,9 +15,9 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use wire::Envelope;
 
 use crate::http;
+use crate::progress;
 use crate::source::{self, NAME, OWNER, Pushed};
 use crate::table::{Row, in_millis, number, percentile};
-use crate::progress;
 
 const SECRET: &str = "a-secret-of-the-benchmark";
 /// Alternating rounds, so that both see the same machine.
@@ -39,10 +39,15 @@ pub async fn measure() -> anyhow::Result<Vec<Row>> {
     let port = free_port()?;
     let secret_file = folder.path().join("secret");
     std::fs::write(&secret_file, SECRET)?;
-    let arguments = ["receiver", "--bus", &broker.url, "--listen", &format!("127.0.0.1:{port}"), "--webhook-secret-file"];
+    let arguments =
+        ["receiver", "--bus", &broker.url, "--listen", &format!("127.0.0.1:{port}"), "--webhook-secret-file"];
     let mut receiver = Lockstep::start(LockstepOptions {
         binary: Some(Lockstep::binary().await?),
-        arguments: arguments.iter().map(|argument| (*argument).to_owned()).chain([secret_file.display().to_string()]).collect(),
+        arguments: arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .chain([secret_file.display().to_string()])
+            .collect(),
         environment: vec![("RUST_LOG".to_owned(), "info".to_owned())],
         log: folder.path().join("receiver.log"),
         ready: Some(format!("http://127.0.0.1:{port}/readyz")),
@@ -127,7 +132,8 @@ impl Request {
 
     /// What the receiver publishes for it.
     fn message(&self) -> anyhow::Result<(String, Message)> {
-        let headers = [("content-type", "application/json"), ("x-github-event", "push"), ("x-github-delivery", "bench")];
+        let headers =
+            [("content-type", "application/json"), ("x-github-event", "push"), ("x-github-delivery", "bench")];
         let raw = webhook::accept_unsigned(ForgeKind::Github, &headers.into_iter().collect(), self.body.as_slice())?;
         let Parsed::Delivery(delivery) = webhook::parse(raw, 0) else { bail!("the webhook is not understood") };
         let envelope = Envelope::delivery(&delivery).with_trace(wire::TraceParent::new_root());
@@ -159,7 +165,12 @@ impl Request {
         Ok(())
     }
 
-    async fn deliver(&self, connection: &mut http::Connection, count: usize, series: usize) -> anyhow::Result<Vec<Duration>> {
+    async fn deliver(
+        &self,
+        connection: &mut http::Connection,
+        count: usize,
+        series: usize,
+    ) -> anyhow::Result<Vec<Duration>> {
         let mut took = Vec::with_capacity(count);
         let run = uuid::Uuid::new_v4();
         for number in 0..count {
@@ -201,7 +212,8 @@ impl Bare {
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let exchange = short(names::DELIVERIES)?;
         let properties = self.properties.clone();
-        let sent = self.channel.basic_publish(exchange, self.routing_key.clone(), options, &self.message.body, properties);
+        let sent =
+            self.channel.basic_publish(exchange, self.routing_key.clone(), options, &self.message.body, properties);
         let confirmation = sent.await?.await?;
         ensure!(matches!(confirmation, Confirmation::Ack(None)), "the broker answers {confirmation:?}");
         Ok(started.elapsed())

@@ -74,7 +74,10 @@ async fn unfold(stage: &mut Stage) -> anyhow::Result<Missing> {
     let root = stage.gitops.read("bootstrap/root.yaml")?;
     let root = Object(yaml(&root)?);
     for place in stage.places() {
-        place.cluster.apply(&root, &ApplyOptions { field_manager: Some("team".into()), ..ApplyOptions::default() }).await?;
+        place
+            .cluster
+            .apply(&root, &ApplyOptions { field_manager: Some("team".into()), ..ApplyOptions::default() })
+            .await?;
     }
     for place in stage.places() {
         seen.expect(&format!("{}: root is Synced, Healthy", place.name), async || {
@@ -117,7 +120,9 @@ async fn unfold(stage: &mut Stage) -> anyhow::Result<Missing> {
     }
     println!("  somebody starts the sync of gateway-prod");
     let operation = json!({ "operation": { "initiatedBy": { "username": "maria" }, "sync": { "prune": false } } });
-    prod.cluster.merge_patch(&ObjectKey::new("argoproj.io", "Application", "argocd", "gateway-prod"), &operation).await?;
+    prod.cluster
+        .merge_patch(&ObjectKey::new("argoproj.io", "Application", "argocd", "gateway-prod"), &operation)
+        .await?;
     seen.expect("prod: gateway-prod is Synced, Healthy", async || {
         stage.standing(prod, "gateway-prod").await.filter(|standing| standing == "Synced/Healthy")
     })
@@ -175,7 +180,8 @@ async fn preview(stage: &mut Stage) -> anyhow::Result<Missing> {
     stage.gateway.replace("deploy/deployment.yaml", "replicas: 1", "replicas: 2")?;
     let commit = stage.gateway.commit("Run two replicas").await?;
     stage.gateway.push(&stage.push_url("gateway"), "faster").await?;
-    let pull = stage.forge.open_pull_request("acme", "gateway", &NewPullRequest::new("Faster", "faster", "main")).await?;
+    let pull =
+        stage.forge.open_pull_request("acme", "gateway", &NewPullRequest::new("Faster", "faster", "main")).await?;
     println!("  pull request #{} is opened", pull.number);
     seen.expect("nonprod: gateway-pr-1 is Synced, Healthy", async || {
         stage.standing(&stage.nonprod, "gateway-pr-1").await.filter(|standing| standing == "Synced/Healthy")
@@ -205,7 +211,10 @@ async fn preview(stage: &mut Stage) -> anyhow::Result<Missing> {
     stage.forge.close_pull_request("acme", "gateway", pull.number).await?;
     println!("  pull request #{} is closed", pull.number);
     let place = &stage.nonprod;
-    seen.expect("the preview is gone", async || gone(stage, place, "argoproj.io", "Application", "argocd", "gateway-pr-1").await).await;
+    seen.expect("the preview is gone", async || {
+        gone(stage, place, "argoproj.io", "Application", "argocd", "gateway-pr-1").await
+    })
+    .await;
     seen.expect("its namespace is gone", async || gone(stage, place, "", "Namespace", "", namespace).await).await;
     seen.expect("the deployment is inactive", async || {
         let deployments = stage.forge.deployments("acme", "gateway");

@@ -53,7 +53,10 @@ async fn play(args: Args) -> anyhow::Result<bool> {
     let missing = acts::play(&mut stage).await;
     println!();
     if missing.is_empty() {
-        println!("all acts were seen in the clusters and on the forge; they took {:.1} s", acting.elapsed().as_secs_f64());
+        println!(
+            "all acts were seen in the clusters and on the forge; they took {:.1} s",
+            acting.elapsed().as_secs_f64()
+        );
     } else {
         println!("not everything was seen:");
         for line in &missing {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use cluster::{ApplyOptions, Cluster, Kubeconfig, Options};
 use github_double::{CommitStatus, Double, DoubleOptions};
-use harness::{ControlPlane, ControlPlaneOptions, GitRepo, Lockstep, LockstepOptions, Tools, free_port, repository_root};
+use harness::{
+    ControlPlane, ControlPlaneOptions, GitRepo, Lockstep, LockstepOptions, Tools, free_port, repository_root,
+};
 use resources::{Object, ObjectKey};
 use serde_json::Value;
 
@@ -106,11 +108,12 @@ impl Stage {
             ready: Some(format!("http://127.0.0.1:{receiver}/readyz")),
         })
         .await?;
-        let stage =
-            Self { nonprod, prod, forge, gitops, gateway, receiver, lockstep, http, folder };
+        let stage = Self { nonprod, prod, forge, gitops, gateway, receiver, lockstep, http, folder };
         for place in stage.places() {
             let ready = async || stage.get(place, "readyz").await.filter(|(ok, _)| *ok).map(|_| ());
-            until(Duration::from_secs(60), ready).await.with_context(|| format!("the worker of {} is not ready", place.name))?;
+            until(Duration::from_secs(60), ready)
+                .await
+                .with_context(|| format!("the worker of {} is not ready", place.name))?;
         }
         Ok(stage)
     }
@@ -213,8 +216,11 @@ async fn prepare(place: &Place) -> anyhow::Result<()> {
     let namespace = serde_json::json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "argocd" } });
     place.cluster.apply(&Object(namespace), &ApplyOptions::default()).await?;
     for kind in ["Application", "ApplicationSet", "AppProject"] {
-        let served = async || place.cluster.kind("argoproj.io", Some("v1alpha1"), kind).await.ok().flatten().map(|_| ());
-        until(Duration::from_secs(20), served).await.with_context(|| format!("{} does not serve {kind}", place.name))?;
+        let served =
+            async || place.cluster.kind("argoproj.io", Some("v1alpha1"), kind).await.ok().flatten().map(|_| ());
+        until(Duration::from_secs(20), served)
+            .await
+            .with_context(|| format!("{} does not serve {kind}", place.name))?;
     }
     Ok(())
 }

@@ -27,7 +27,8 @@ pub async fn print(stage: &Stage, place: &Place, repository: &str, commit: &str,
     let line: Vec<String> = moments
         .iter()
         .filter(|(name, _)| {
-            ["received", "confirmed", "routed", "rendered", "applied", "healthy", "check posted"].contains(&name.as_str())
+            ["received", "confirmed", "routed", "rendered", "applied", "healthy", "check posted"]
+                .contains(&name.as_str())
         })
         .map(|(name, at)| format!("{name} {:.1}", to_millis(at - start)))
         .collect();
@@ -42,7 +43,9 @@ pub async fn print_last(stage: &Stage, place: &Place, application: &str, cause: 
         .rev()
         .find(|report| report["application"].as_str() == Some(application) && report["cause"].as_str() == Some(cause));
     let Some(steps) = mine.and_then(|report| report["steps"].as_array()) else { return };
-    let at = |name: &str| steps.iter().find(|step| step["name"].as_str() == Some(name)).and_then(|step| step["atUnixUs"].as_i64());
+    let at = |name: &str| {
+        steps.iter().find(|step| step["name"].as_str() == Some(name)).and_then(|step| step["atUnixUs"].as_i64())
+    };
     if let (Some(compared), Some(applied)) = (at("rendered"), at("applied")) {
         println!("  {application:14} noticed → applied {:.1} (ms)", to_millis(applied - compared));
     }

@@ -31,9 +31,11 @@ pub(crate) async fn prepare(name: &str) -> Result<(ControlPlane, Cluster)> {
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "argocd" } });
     cluster.apply(&Object(namespace), &ApplyOptions::default()).await?;
     for kind in ["Application", "ApplicationSet", "AppProject"] {
-        until(&format!("{name} serves {kind}"), async || match cluster.kind("argoproj.io", Some("v1alpha1"), kind).await {
-            Ok(Some(_)) => Ok(()),
-            other => Err(format!("{other:?}")),
+        until(&format!("{name} serves {kind}"), async || {
+            match cluster.kind("argoproj.io", Some("v1alpha1"), kind).await {
+                Ok(Some(_)) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
         })
         .await?;
     }

@@ -59,6 +59,12 @@ impl WorkingCopy {
         Ok(commit)
     }
 
+    /// Makes `main` that commit, whatever it was before.
+    pub async fn force(&self, commit: &str) -> Result<()> {
+        let refs = format!("+{commit}:refs/heads/main");
+        self.git.git(&["push", "--quiet", &self.push_url, &refs]).await.map(drop)
+    }
+
     /// Pushes a commit to a branch.
     pub async fn push_commit(&self, commit: &str, branch: &str) -> Result<()> {
         let refs = format!("{commit}:refs/heads/{branch}");

@@ -91,7 +91,8 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
     if request.drift && failure.is_none() {
         pass.ctx.metrics.healed.inc();
     }
-    let message = if work.dry_run { "successfully dry-run".to_owned() } else { "successfully synced (all tasks run)".to_owned() };
+    let message =
+        if work.dry_run { "successfully dry-run".to_owned() } else { "successfully synced (all tasks run)".to_owned() };
     Ok(Performed {
         operation: request.operation.clone(),
         started: request.started,
@@ -164,8 +165,11 @@ impl Work<'_, '_> {
             let writes: Vec<_> = tier.iter().map(|step| perform_patiently(pass, step, dry_run)).collect();
             let outcomes: Vec<Result<Applied, ClusterError>> = stream::iter(writes).buffered(PARALLEL).collect().await;
             self.take(tier.iter().zip(outcomes).collect(), &phase)?;
-            let definitions: Vec<ObjectKey> =
-                tier.iter().filter(|step| step.key.kind == "CustomResourceDefinition").map(|step| step.key.clone()).collect();
+            let definitions: Vec<ObjectKey> = tier
+                .iter()
+                .filter(|step| step.key.kind == "CustomResourceDefinition")
+                .map(|step| step.key.clone())
+                .collect();
             if !definitions.is_empty() && !self.dry_run {
                 settle::wave(self.pass, &definitions).await?;
             }
@@ -205,13 +209,21 @@ impl Work<'_, '_> {
                 Err(error) => {
                     let version = step.object.as_ref().map_or("", |object| object.version());
                     let sentence = error.to_string();
-                    self.results.push(status::result(&step.key, version, ResultCode::SyncFailed, sentence.clone(), phase));
+                    self.results.push(status::result(
+                        &step.key,
+                        version,
+                        ResultCode::SyncFailed,
+                        sentence.clone(),
+                        phase,
+                    ));
                     refused.push(sentence);
                 }
             }
         }
         match (refused.first(), away) {
-            (Some(first), _) if refused.len() > 1 => Err(Stop::sync(format!("{first} (and {} more)", refused.len() - 1))),
+            (Some(first), _) if refused.len() > 1 => {
+                Err(Stop::sync(format!("{first} (and {} more)", refused.len() - 1)))
+            }
             (Some(first), _) => Err(Stop::sync(first.clone())),
             (None, Some(away)) => Err(Stop::Later(away)),
             (None, None) => Ok(()),
@@ -292,8 +304,11 @@ impl Work<'_, '_> {
         let policy = if outcome.is_ok() { DeletePolicy::HookSucceeded } else { DeletePolicy::HookFailed };
         for step in wave.apply.iter() {
             let Some(hook) = &step.hook else { continue };
-            let phase = if outcome.is_ok() { resources::OperationPhase::Succeeded } else { resources::OperationPhase::Failed };
-            for result in self.results.iter_mut().filter(|result| result.name == step.key.name && result.kind == step.key.kind) {
+            let phase =
+                if outcome.is_ok() { resources::OperationPhase::Succeeded } else { resources::OperationPhase::Failed };
+            for result in
+                self.results.iter_mut().filter(|result| result.name == step.key.name && result.kind == step.key.kind)
+            {
                 result.hook_phase = Some(phase);
             }
             if hook.deletes(policy) {
@@ -323,9 +338,21 @@ fn tier(key: &ObjectKey) -> u8 {
     match key.kind.as_str() {
         "Namespace" => 0,
         "CustomResourceDefinition" => 1,
-        "ResourceQuota" | "LimitRange" | "ServiceAccount" | "Secret" | "ConfigMap" | "StorageClass" | "PersistentVolume"
-        | "PersistentVolumeClaim" | "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" | "Service"
-        | "NetworkPolicy" | "AppProject" => 2,
+        "ResourceQuota"
+        | "LimitRange"
+        | "ServiceAccount"
+        | "Secret"
+        | "ConfigMap"
+        | "StorageClass"
+        | "PersistentVolume"
+        | "PersistentVolumeClaim"
+        | "ClusterRole"
+        | "ClusterRoleBinding"
+        | "Role"
+        | "RoleBinding"
+        | "Service"
+        | "NetworkPolicy"
+        | "AppProject" => 2,
         _ => 3,
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use cluster::{ApiKind, ApplyOptions};
 use engine::compare::{CompareOptions, CompareRules, Difference, compare as differ, compare_predicted};
-use engine::plan::Part;
 use engine::health::{Health, ResourceHealth, aggregate, health, ignores_health_check};
+use engine::plan::Part;
 use resources::{Object, ObjectKey, SyncStatus};
 
 use super::render::spec_hash;

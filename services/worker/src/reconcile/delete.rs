@@ -24,7 +24,8 @@ pub async fn advance(ctx: &Arc<Context>, managed: &Arc<Managed>) {
     let Some(finalizer) = finalizers.iter().find(|name| name.starts_with(annotations::RESOURCES_FINALIZER)) else {
         return;
     };
-    let propagation = if finalizer.ends_with("/background") { Propagation::Background } else { Propagation::Foreground };
+    let propagation =
+        if finalizer.ends_with("/background") { Propagation::Background } else { Propagation::Foreground };
     let failed = match objects_gone(ctx, managed, &application, propagation).await {
         Ok(false) => None,
         Ok(true) => match namespace_gone(ctx, managed, &application).await {
@@ -97,12 +98,10 @@ async fn objects_gone(
 
 /// CustomResourceDefinitions stay, as in Argo CD: with them would go every object of their kinds, whoever owns it.
 fn is_deletable(object: &Object) -> bool {
-    let kept = object.annotation(annotations::SYNC_OPTIONS).is_some_and(|options| {
-        options.split(',').any(|option| option.trim() == "Delete=false")
-    });
-    object.kind() != "CustomResourceDefinition"
-        && !kept
-        && object.annotation("helm.sh/resource-policy") != Some("keep")
+    let kept = object
+        .annotation(annotations::SYNC_OPTIONS)
+        .is_some_and(|options| options.split(',').any(|option| option.trim() == "Delete=false"));
+    object.kind() != "CustomResourceDefinition" && !kept && object.annotation("helm.sh/resource-policy") != Some("keep")
 }
 
 fn wave(object: &Object) -> i64 {
@@ -117,9 +116,11 @@ async fn namespace_gone(ctx: &Context, managed: &Managed, application: &Applicat
     }
     let key = ObjectKey::new("", "Namespace", "", name);
     let Some(namespace) = ctx.cluster.get(&key).await? else { return Ok(true) };
-    let shared = ctx.registry.all().iter().any(|other| {
-        other.id != managed.id && other.application().spec.destination.namespace == *name
-    });
+    let shared = ctx
+        .registry
+        .all()
+        .iter()
+        .any(|other| other.id != managed.id && other.application().spec.destination.namespace == *name);
     if shared || created_for(&namespace) != Some(&managed.id.tracking_name(ctx.namespace())) {
         return Ok(true);
     }

@@ -301,7 +301,9 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
 
 /// A fifth of a second, doubled with each failure, half a minute at most.
 pub fn back_off(failures: u32) -> Duration {
-    Duration::from_millis(200).saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(16))).min(Duration::from_secs(30))
+    Duration::from_millis(200)
+        .saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(16)))
+        .min(Duration::from_secs(30))
 }
 
 #[cfg(test)]

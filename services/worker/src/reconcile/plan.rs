@@ -93,7 +93,9 @@ pub fn request(pass: &Pass<'_>, desired: &Desired, states: &[ResourceState], syn
             tracing::info!(application = %pass.managed.id, reason, "drift.found");
             Some(automated(pass, desired, attempt, true))
         }
-        AutoSync::No { error: true, .. } if pass.causes.has(Cause::Retry) && pass.managed.take_retry() => Some(automated(pass, desired, 0, false)),
+        AutoSync::No { error: true, .. } if pass.causes.has(Cause::Retry) && pass.managed.take_retry() => {
+            Some(automated(pass, desired, 0, false))
+        }
         AutoSync::No { again_at, .. } => {
             if let Some(at) = again_at {
                 let pause = at.duration_since(Timestamp::now()).try_into().unwrap_or(Duration::from_secs(1));

@@ -82,12 +82,7 @@ pub async fn is_untouched(ctx: &Arc<Context>, managed: &Managed) -> bool {
     ctx.renderer.render(&request).await.is_ok_and(|rendered| rendered.key == desired.rendered.key)
 }
 
-fn request(
-    ctx: &Context,
-    application: &Application,
-    resolved: &[Resolved],
-    hard: bool,
-) -> Result<RenderRequest, Stop> {
+fn request(ctx: &Context, application: &Application, resolved: &[Resolved], hard: bool) -> Result<RenderRequest, Stop> {
     let capabilities = locked(&ctx.capabilities).clone();
     let mut sources = Vec::with_capacity(resolved.len());
     for source in resolved {

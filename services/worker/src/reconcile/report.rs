@@ -84,7 +84,11 @@ fn retry_later(pass: &Pass<'_>) {
         state.refused
     };
     let pause = policy.unwrap_or_default().wait(refused - 1);
-    tracing::info!(attempt = refused, pause_s = pause.as_secs(), "apply.retry: the sync was refused and is tried again");
+    tracing::info!(
+        attempt = refused,
+        pause_s = pause.as_secs(),
+        "apply.retry: the sync was refused and is tried again"
+    );
     pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), pause);
 }
 
@@ -145,7 +149,8 @@ pub async fn gone(ctx: &Arc<Context>, managed: &Managed) {
     };
     for wanted in &wanted {
         if let Some(key) = wanted.key() {
-            let conclusion = Conclusion { verdict: Verdict::Superseded, sentence: "the application was removed".into() };
+            let conclusion =
+                Conclusion { verdict: Verdict::Superseded, sentence: "the application was removed".into() };
             ctx.conclude(&key, &managed.id, conclusion).confirmed().await;
         }
         if is_preview(&application) {
@@ -185,7 +190,8 @@ fn conclude(pass: &Pass<'_>, conclusion: &Conclusion) -> Confirmation {
     if pass.is_superseded() {
         return Confirmation::nothing();
     }
-    let open = pass.managed.state().wanted.iter().filter(|wanted| is_open(wanted, conclusion)).cloned().collect::<Vec<_>>();
+    let open =
+        pass.managed.state().wanted.iter().filter(|wanted| is_open(wanted, conclusion)).cloned().collect::<Vec<_>>();
     Confirmation::all(open.iter().filter_map(|wanted| {
         let key = wanted.key()?;
         if !wanted.is_pending() {
@@ -197,8 +203,8 @@ fn conclude(pass: &Pass<'_>, conclusion: &Conclusion) -> Confirmation {
 
 /// Whether a conclusion is news for a wanted commit: it has none yet, or it failed and has recovered since.
 fn is_open(wanted: &Wanted, conclusion: &Conclusion) -> bool {
-    let recovered = conclusion.verdict == Verdict::Success
-        && matches!(wanted.verdict, Some(Verdict::Failure | Verdict::Error));
+    let recovered =
+        conclusion.verdict == Verdict::Success && matches!(wanted.verdict, Some(Verdict::Failure | Verdict::Error));
     wanted.is_pending() || recovered
 }
 

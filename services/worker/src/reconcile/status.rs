@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use resources::{
-    ApplicationStatus, ComparedTo, Condition, Health, Object, ObjectKey, OperationPhase, OperationState, ResourceResult,
-    ResourceStatus, RevisionHistory, Summary, SyncResult, SyncState, annotations, conditions,
+    ApplicationStatus, ComparedTo, Condition, Health, Object, ObjectKey, OperationPhase, OperationState,
+    ResourceResult, ResourceStatus, RevisionHistory, Summary, SyncResult, SyncState, annotations, conditions,
 };
 use serde_json::{Map, Value};
 
@@ -82,7 +82,11 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
 }
 
 fn revisions(desired: &Desired, multi: bool) -> (String, Vec<String>) {
-    if multi { (String::new(), desired.commits.clone()) } else { (desired.commits.first().cloned().unwrap_or_default(), Vec::new()) }
+    if multi {
+        (String::new(), desired.commits.clone())
+    } else {
+        (desired.commits.first().cloned().unwrap_or_default(), Vec::new())
+    }
 }
 
 /// Keeps the transition time where the status is the same.
@@ -95,7 +99,8 @@ fn moved(before: Option<Health>, mut health: Health, now: Timestamp) -> Health {
 
 fn resource(resource: &Resource) -> ResourceStatus {
     let source = resource.desired.as_deref().or(resource.live.as_deref());
-    let wave = source.and_then(|object| object.annotation(annotations::SYNC_WAVE)).and_then(|wave| wave.trim().parse().ok());
+    let wave =
+        source.and_then(|object| object.annotation(annotations::SYNC_WAVE)).and_then(|wave| wave.trim().parse().ok());
     let missing = resource.live.is_none() && resource.desired.is_some() && !resource.hook;
     let health = match (&resource.health, missing) {
         (Some(health), _) => Some(Health::from(health.clone())),
@@ -152,7 +157,10 @@ fn operation(status: &mut ApplicationStatus, pass: &Pass<'_>, done: &Done, perfo
         ..RevisionHistory::default()
     };
     let repeats = status.history.last().is_some_and(|last| {
-        last.revision == entry.revision && last.revisions == entry.revisions && last.source == entry.source && last.sources == entry.sources
+        last.revision == entry.revision
+            && last.revisions == entry.revisions
+            && last.source == entry.source
+            && last.sources == entry.sources
     });
     // Healing drift brings nothing that could be rolled back to.
     if !repeats {
@@ -223,7 +231,13 @@ fn list<'a>(object: &'a Object, pointer: &str) -> impl Iterator<Item = &'a Value
 }
 
 /// A line of an operation's result.
-pub fn result(key: &ObjectKey, version: &str, code: resources::ResultCode, message: String, phase: &str) -> ResourceResult {
+pub fn result(
+    key: &ObjectKey,
+    version: &str,
+    code: resources::ResultCode,
+    message: String,
+    phase: &str,
+) -> ResourceResult {
     ResourceResult {
         group: key.group.clone(),
         version: version.into(),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::{Kind, NAMESPACE, Stage, WorkingCopy, application, config_map, deployment, until, within};
-use resources::ObjectKey;
+use github_double::{Fault, FaultKind, Faults};
+use resources::{ObjectKey, annotations};
 use serde_json::json;
 
 /// Applications in the repository of a load.
@@ -94,6 +95,66 @@ async fn release(stage: &Stage, deployment: &str) -> Result<()> {
         let patch = json!({ "metadata": { "annotations": { "local.lockstep.dev/pod": null } } });
         cluster.merge_patch(&key, &patch).await?;
     }
+    Ok(())
+}
+
+/// The moment between recording that a newer commit is wanted and saying that it took the older one's place.
+#[tokio::test]
+async fn worker_killed_before_it_could_say_superseded() -> Result<()> {
+    let mut stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let ledger =
+        stage.repository("acme/ledger", |copy| copy.write("app/config.yaml", config_map("ledger", "one"))).await?;
+    stage.site().apply(application("ledger", &ledger.url, "app", false)).await?;
+    stage.site().stands("ledger", "OutOfSync/Missing").await?;
+    ledger.git.write("app/config.yaml", config_map("ledger", "two"))?;
+    let older = ledger.push("Say two").await?;
+    stage.expect(&ledger, &older, "lockstep/dev/ledger", "pending", "waiting for somebody").await?;
+
+    // The forge answers late, so the broker can be stopped after the delivery has come and before it is recorded.
+    let late = FaultKind::Delay { milliseconds: 2_000 };
+    stage.forge.github()?.fault(Fault::new("/acme/ledger.git/*", late).times(1_000));
+    ledger.git.write("app/config.yaml", config_map("ledger", "three"))?;
+    let newer = ledger.push("Say three").await?;
+    is_taken(&stage, &newer).await?;
+    stage.broker.pause();
+    let recorded = within(Duration::from_secs(15), "the newer commit is wanted", async || {
+        let application = stage.site().application("ledger").await?;
+        let wanted = application.annotation(annotations::WANTED).unwrap_or_default().to_owned();
+        if wanted.contains(&newer) { Ok(()) } else { Err(wanted) }
+    });
+    // A worker that holds the record back until it can say so is as right as one that remembers.
+    println!("recorded while the broker was frozen: {}", recorded.await.is_ok());
+    stage.site_mut().worker.kill().await?;
+    stage.broker.resume();
+    stage.forge.github()?.faults(Faults::default()).await?;
+    stage.site_mut().worker.start_again().await?;
+
+    stage.expect(&ledger, &older, "lockstep/dev/ledger", "success", "superseded").await?;
+    stage.expect(&ledger, &older, "lockstep/dev", "success", "superseded").await?;
+    stage.expect(&ledger, &newer, "lockstep/dev", "pending", "waiting for somebody").await?;
+    let operation = json!({ "operation": { "initiatedBy": { "username": "maria" }, "sync": {} } });
+    stage.site().patch_application("ledger", operation).await?;
+    stage.expect(&ledger, &newer, "lockstep/dev", "success", "all healthy").await?;
+    stage.site().has_content(NAMESPACE, "ledger", "three").await?;
+    stage.strike().await
+}
+
+/// The receiver has accepted the webhook of the commit, and the worker has taken it from its queue.
+async fn is_taken(stage: &Stage, commit: &str) -> Result<()> {
+    let bus = bus::connect(&stage.broker.url).await?;
+    let queue = bus::names::worker_queue("dev");
+    until("the worker has the delivery", async || {
+        let deliveries = stage.forge.github().map_err(|error| error.to_string())?.deliveries("acme", "ledger");
+        if !deliveries.iter().any(|one| one.payload["after"] == *commit && one.succeeded()) {
+            return Err("it is not accepted".to_owned());
+        }
+        match bus.depth(&queue).await {
+            Ok(0) => Ok(()),
+            other => Err(format!("in the queue: {other:?}")),
+        }
+    })
+    .await?;
+    bus.close().await;
     Ok(())
 }
 
@@ -211,7 +272,11 @@ impl Load {
             ensure!(check.state == "success", "{commit}: {check:?}");
         }
         let application = stage.site().application(&name(0)).await.map_err(anyhow::Error::msg)?;
-        ensure!(application.0["status"]["conditions"].as_array().is_none_or(Vec::is_empty), "{}", application.0["status"]);
+        ensure!(
+            application.0["status"]["conditions"].as_array().is_none_or(Vec::is_empty),
+            "{}",
+            application.0["status"]
+        );
         Ok(())
     }
 }

@@ -86,7 +86,8 @@ async fn is_there(stage: &Stage, gateway: &WorkingCopy, commit: &str, replicas: 
 async fn deployment_is(stage: &Stage, gateway: &WorkingCopy, commit: &str, state: &str) -> Result<()> {
     let address = "http://gateway-pr-1.preview.bitvault.example";
     if let Forge::Gitea(_) = &stage.forge {
-        let (context, words) = ("lockstep/deployment/gateway-pr-1", if state == "inactive" { "Taken down" } else { "" });
+        let (context, words) =
+            ("lockstep/deployment/gateway-pr-1", if state == "inactive" { "Taken down" } else { "" });
         let check = stage.expect(gateway, commit, context, "success", words).await?;
         ensure!(state == "inactive" || check.url == address, "{check:?}");
         return Ok(());

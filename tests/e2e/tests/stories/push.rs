@@ -13,6 +13,32 @@ async fn push_to_status() -> Result<()> {
     stage.strike().await
 }
 
+/// Somebody takes a commit away again by force, instead of reverting it.
+#[tokio::test]
+async fn a_forced_push_goes_back() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let shop = stage.repository("acme/shop", |copy| copy.write("app/config.yaml", config_map("shop", "one"))).await?;
+    stage.site().apply(application("shop", &shop.url, "app", true)).await?;
+    stage.site().has_content(NAMESPACE, "shop", "one").await?;
+    let good = shop.git.head().await?;
+    shop.git.write("app/config.yaml", config_map("shop", "two"))?;
+    let bad = shop.push("Say two").await?;
+    stage.expect(&shop, &bad, CONTEXT, "success", "all healthy").await?;
+    shop.force(&good).await?;
+    stage.site().has_content(NAMESPACE, "shop", "one").await?;
+    stage.expect(&shop, &good, CONTEXT, "success", "all healthy").await?;
+
+    // And to a commit beside it.
+    shop.git.checkout(&good).await?;
+    shop.git.write("app/config.yaml", config_map("shop", "three"))?;
+    let beside = shop.push("Say three instead").await?;
+    stage.expect(&shop, &beside, CONTEXT, "success", "all healthy").await?;
+    shop.force(&bad).await?;
+    stage.site().has_content(NAMESPACE, "shop", "two").await?;
+    stage.site().stands("shop", "Synced/Healthy").await?;
+    stage.strike().await
+}
+
 /// The story, on any forge.
 pub async fn story(stage: &Stage) -> Result<()> {
     let shop = stage

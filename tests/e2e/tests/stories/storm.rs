@@ -13,8 +13,10 @@ const APPLICATIONS: usize = 50;
 const KILLS: usize = 10;
 /// After the last push, for everything that is left.
 const AFTERMATH: Duration = Duration::from_secs(300);
-/// A kill comes so many milliseconds after a push at the most.
-const DELAY_MS: u64 = 400;
+/// The worker stays down for so many pushes at the most, and then has them all at once.
+const LONGEST_OUTAGE: usize = 40;
+/// A kill comes so many milliseconds after a push, or after a start, at the most.
+const DELAY_MS: u64 = 1_500;
 
 #[tokio::test]
 async fn kill_storm() -> Result<()> {
@@ -34,15 +36,27 @@ async fn kill_storm() -> Result<()> {
         stage.site().stands(&name, "Synced/Healthy").await?;
     }
 
-    let kills: BTreeSet<usize> = sample(&mut random, DELIVERIES, KILLS).into_iter().collect();
+    let moments: BTreeSet<usize> = sample(&mut random, DELIVERIES, KILLS).into_iter().collect();
+    let mut starts_at = None;
     for (number, (commit, _)) in commits.iter().enumerate() {
         copy.push_commit(commit, "main").await?;
-        if kills.contains(&number) {
+        let worker = &mut stage.site_mut().worker;
+        if moments.contains(&number) {
+            if starts_at.is_some() {
+                worker.spawn()?;
+            }
             tokio::time::sleep(Duration::from_millis(random.random_range(0..DELAY_MS))).await;
-            stage.site_mut().worker.kill().await?;
-            // Not waited for: it may be killed again before it is ready.
-            stage.site_mut().worker.spawn()?;
+            worker.kill().await?;
+            starts_at = Some(number + random.random_range(0..LONGEST_OUTAGE));
         }
+        if starts_at.is_some_and(|at| at <= number) {
+            // Not waited for: it may be killed again before it is ready.
+            worker.spawn()?;
+            starts_at = None;
+        }
+    }
+    if starts_at.is_some() {
+        stage.site_mut().worker.spawn()?;
     }
     ends_well(&stage, &commits).await?;
     stage.strike().await
@@ -73,7 +87,8 @@ async fn repository(stage: &Stage, random: &mut impl rand::Rng) -> Result<(Worki
 async fn ends_well(stage: &Stage, commits: &[(String, usize)]) -> Result<()> {
     let double = stage.forge.github()?;
     within(AFTERMATH, "every delivery is accepted", async || {
-        let accepted = double.deliveries("acme", "storm").iter().filter(|one| one.event == "push" && one.succeeded()).count();
+        let accepted =
+            double.deliveries("acme", "storm").iter().filter(|one| one.event == "push" && one.succeeded()).count();
         if accepted == DELIVERIES { Ok(()) } else { Err(format!("{accepted} are")) }
     })
     .await?;
@@ -84,16 +99,16 @@ async fn ends_well(stage: &Stage, commits: &[(String, usize)]) -> Result<()> {
             .enumerate()
             .filter_map(|(number, (commit, changed))| {
                 let mine = checks.get(commit);
-                let done = mine.is_some_and(|mine| {
-                    mine.contains_key("lockstep/dev") && mine.values().all(Check::is_final)
-                });
+                let done =
+                    mine.is_some_and(|mine| mine.contains_key("lockstep/dev") && mine.values().all(Check::is_final));
                 (!done).then(|| format!("{number} ({commit}, {}): {mine:?}", name(*changed)))
             })
             .collect();
         if open.is_empty() { Ok(()) } else { Err(format!("{} are not:\n{}", open.len(), open.join("\n"))) }
     })
     .await?;
-    let newest: BTreeMap<usize, usize> = commits.iter().enumerate().map(|(number, (_, changed))| (*changed, number)).collect();
+    let newest: BTreeMap<usize, usize> =
+        commits.iter().enumerate().map(|(number, (_, changed))| (*changed, number)).collect();
     for (changed, number) in newest {
         stage.site().has_content(NAMESPACE, &name(changed), &number.to_string()).await?;
         stage.site().stands(&name(changed), "Synced/Healthy").await?;

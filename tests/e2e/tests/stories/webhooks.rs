@@ -11,18 +11,19 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 #[tokio::test]
 async fn forged_replayed_truncated_webhooks() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let stage = Stage::set(Kind::Github, &["dev"]).await?;
-    let shop =
-        stage.repository("acme/shop", |copy| copy.write("app/config.yaml", config_map("shop", "zero"))).await?;
+    let mut stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let shop = stage.repository("acme/shop", |copy| copy.write("app/config.yaml", config_map("shop", "zero"))).await?;
     stage.site().apply(application("shop", &shop.url, "app", true)).await?;
     stage.site().stands("shop", "Synced/Healthy").await?;
-    let sender = Sender { stage: &stage, http: reqwest::Client::builder().no_proxy().build()? };
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let sender = Sender { stage: &stage, http: http.clone() };
     let webhook = the_first_push(&stage, &shop).await?;
 
     forged_and_truncated(&sender, &webhook).await?;
     replayed(&sender, &shop, &webhook).await?;
     unknown_and_not_understood(&sender).await?;
     too_large(&stage).await?;
+    replayed_while_the_worker_is_down(&mut stage, http, &shop, &webhook).await?;
     stage.strike().await
 }
 
@@ -123,6 +124,29 @@ async fn replayed(sender: &Sender<'_>, shop: &WorkingCopy, webhook: &Webhook) ->
     Ok(())
 }
 
+/// A worker that has just started knows of no newer commit yet.
+async fn replayed_while_the_worker_is_down(
+    stage: &mut Stage,
+    http: reqwest::Client,
+    shop: &WorkingCopy,
+    webhook: &Webhook,
+) -> Result<()> {
+    let config = async |stage: &Stage| {
+        stage.site().live("", "ConfigMap", NAMESPACE, "shop").await.map_err(anyhow::Error::msg)
+    };
+    let before = config(stage).await?;
+    for round in 0..3 {
+        stage.site_mut().worker.kill().await?;
+        Sender { stage, http: http.clone() }.expect("a replayed webhook", webhook, 202).await?;
+        stage.site_mut().worker.start_again().await?;
+        shop.git.write("app/marker.yaml", config_map("marker", &format!("after restart {round}")))?;
+        let marker = shop.push("Move the marker").await?;
+        stage.expect(shop, &marker, "lockstep/dev", "success", "all healthy").await?;
+        ensure!(config(stage).await? == before, "a replayed webhook changed something");
+    }
+    Ok(())
+}
+
 async fn unknown_and_not_understood(sender: &Sender<'_>) -> Result<()> {
     let stage = sender.stage;
     let make = |event: &str, id: &str, body: &[u8]| {
@@ -131,7 +155,9 @@ async fn unknown_and_not_understood(sender: &Sender<'_>) -> Result<()> {
         Webhook { headers, body: body.to_vec() }.signed(stage.secret())
     };
     sender.expect("a ping", &make("ping", "u-1", b"{\"zen\":\"Keep it.\"}"), 200).await?;
-    sender.expect("an unknown event", &make("sponsorship_of_the_moon", "u-2", b"{\"action\":\"created\"}"), 202).await?;
+    sender
+        .expect("an unknown event", &make("sponsorship_of_the_moon", "u-2", b"{\"action\":\"created\"}"), 202)
+        .await?;
     sender.expect("not JSON", &make("push", "u-3", b"\xff\x00 garbage"), 202).await?;
     sender.expect("a field is missing", &make("push", "u-4", b"{\"ref\":\"refs/heads/main\"}"), 202).await?;
     let bus = bus::connect(&stage.broker.url).await?;
