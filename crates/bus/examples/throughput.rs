@@ -115,6 +115,11 @@ async fn main() -> Result<(), Error> {
         let mut results: [Vec<(f64, Duration, Duration)>; 3] = Default::default();
         // In short turns, so that whatever else the machine does falls on all alike.
         for _ in 0..ROUNDS {
+            for bus in [&worker, &journal] {
+                while bus.depth(&names::worker_queue("prod")).await? > 1_000 {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
             results[0].push(over_lapin(&broker.url, window).await?);
             results[1].push(over_bus(&amqp, window).await?);
             results[2].push(over_bus(&journal, window).await?);

@@ -2,6 +2,7 @@
 //! when a pull request's event arrives. What a generator cannot tell is an error and removes nothing (G5).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub struct SetState {
     /// One expansion at a time.
     expanding: tokio::sync::Mutex<()>,
     answers: Mutex<Answers>,
+    trying: AtomicBool,
 }
 
 /// What a push or a pull request brought about.
@@ -134,6 +136,7 @@ impl ApplicationSets {
                         set: Mutex::new(set),
                         expanding: tokio::sync::Mutex::default(),
                         answers: Mutex::default(),
+                        trying: AtomicBool::default(),
                     });
                     sets.insert(id, state.clone());
                     state
@@ -141,7 +144,11 @@ impl ApplicationSets {
             }
         };
         let ctx = ctx.clone();
-        tokio::spawn(async move { expand_until_done(&ctx, &state).await });
+        tokio::spawn(async move {
+            if expand(&ctx, &state).await.is_err() {
+                expand_until_done(&ctx, &state).await;
+            }
+        });
     }
 
     /// The ApplicationSet is gone; its Applications go by owner reference.
@@ -241,8 +248,21 @@ impl ApplicationSets {
     }
 }
 
+/// Somebody tries until it is done; one is enough.
+struct Trying<'a>(&'a SetState);
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        self.0.trying.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Expands, and tries again while the cluster or a forge is away.
 async fn expand_until_done(ctx: &Arc<Context>, state: &Arc<SetState>) {
+    if state.trying.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let _trying = Trying(state);
     let mut failures = 0;
     loop {
         if !locked(&ctx.application_sets.sets).get(&state.id).is_some_and(|known| Arc::ptr_eq(known, state)) {
@@ -257,7 +277,15 @@ async fn expand_until_done(ctx: &Arc<Context>, state: &Arc<SetState>) {
             }
             Err(error) => {
                 tracing::warn!(application_set = %state.id, %error, "application_set.failed");
-                return;
+                if !matches!(error, SetError::Expand(generators::ExpandError::Lookup { .. })) {
+                    return;
+                }
+                // A repository that the forge does not show yet (Gitea, for a moment after the first push), a token without
+                // the right: mended where no event comes from.
+                failures += 1;
+                let pause =
+                    if failures < 8 { crate::reconcile::back_off(failures) } else { ctx.config.options.poll_interval };
+                tokio::time::sleep(pause.max(Duration::from_millis(200))).await;
             }
         }
     }

@@ -240,11 +240,20 @@ async fn concerned_by_push(
         } else {
             heads::ask(&ctx.git, url, place).await?
         };
-        let known = ctx.heads.known(place).await;
+        let known = match ctx.heads.known(place).await {
+            // After a start: the ref may stand further on than this delivery tells.
+            None if commit == pushed && fetched.tip != pushed => {
+                ctx.heads.advance(place, fetched.tip.clone()).await;
+                Some(fetched.tip.clone())
+            }
+            known => known,
+        };
+        // A forced push may go back to a commit that the one before contains.
+        let goes_back = |head: &Commit| fetched.tip == commit && before(push).as_ref() == Some(head);
         let (from, newer) = match known {
             Some(head) if head == commit => (before(push), None),
             Some(head) if !repository.has(&head) => (before(push), None),
-            Some(head) if repository.is_ancestor(&commit, &head)? => (before(push), Some(head)),
+            Some(head) if !goes_back(&head) && repository.is_ancestor(&commit, &head)? => (before(push), Some(head)),
             Some(head) => {
                 ctx.heads.advance(place, commit.clone()).await;
                 (Some(head), None)
@@ -323,12 +332,13 @@ async fn record(
 ) {
     let key = CommitKey { repository: url.key(), commit: commit.into() };
     let mut confirmations = Vec::new();
+    let mut superseded = Vec::new();
     let mut managed = Vec::new();
     for id in concerned {
         let Some(application) = ctx.registry.get(id) else { continue };
         let wanted = Wanted::new(url, commit, origin, delivery.received_at_unix_ms);
         if let Some((older, conclusion)) = ctx.want(&application, wanted, received_us, routed_us) {
-            confirmations.push(ctx.conclude(&older, id, conclusion));
+            superseded.push(ctx.conclude(&older, id, conclusion));
         }
         managed.push(application);
     }
@@ -341,6 +351,10 @@ async fn record(
     for application in &managed {
         ctx.queue.push(application.id.clone(), Causes::of(Cause::Delivery));
         application.newer.notify_waiters();
+    }
+    // The annotation forgets the older commit, so what ends that has to be safe before.
+    for confirmation in superseded {
+        confirmation.confirmed().await;
     }
     let writes = managed.iter().map(|application| ctx.write_wanted(application));
     futures::future::join_all(writes).await;

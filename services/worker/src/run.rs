@@ -20,7 +20,7 @@ use crate::feedback::Publisher;
 use crate::metrics::WorkerMetrics;
 use crate::reports::ReportLog;
 use crate::tracker::Tracker;
-use crate::{intake, outbox, poll, reconcile, watches};
+use crate::{application_sets, intake, outbox, poll, reconcile, watches};
 
 /// Runs one worker until `shutdown`; returns early if it cannot go on.
 pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -68,6 +68,13 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
         let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
         async move {
             poll::run(ctx, shutdown).await;
+            Ok(())
+        }
+    });
+    tasks.spawn({
+        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
+        async move {
+            application_sets::relist(ctx, shutdown).await;
             Ok(())
         }
     });

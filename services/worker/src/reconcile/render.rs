@@ -78,6 +78,10 @@ pub async fn is_untouched(ctx: &Arc<Context>, managed: &Managed) -> bool {
         let Some(commit) = ctx.heads.known(&tracked).await else { return false };
         resolved.push(Resolved { source: source.clone(), url, tracked, commit });
     }
+    if resolved.iter().map(|source| source.commit.as_str()).eq(desired.commits.iter().map(String::as_str)) {
+        // The last render was of this very commit, as after a start: what it was before is not known.
+        return false;
+    }
     let Ok(request) = request(ctx, &application, &resolved, false) else { return false };
     ctx.renderer.render(&request).await.is_ok_and(|rendered| rendered.key == desired.rendered.key)
 }

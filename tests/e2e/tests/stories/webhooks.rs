@@ -131,9 +131,8 @@ async fn replayed_while_the_worker_is_down(
     shop: &WorkingCopy,
     webhook: &Webhook,
 ) -> Result<()> {
-    let config = async |stage: &Stage| {
-        stage.site().live("", "ConfigMap", NAMESPACE, "shop").await.map_err(anyhow::Error::msg)
-    };
+    let config =
+        async |stage: &Stage| stage.site().live("", "ConfigMap", NAMESPACE, "shop").await.map_err(anyhow::Error::msg);
     let before = config(stage).await?;
     for round in 0..3 {
         stage.site_mut().worker.kill().await?;
