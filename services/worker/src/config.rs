@@ -21,6 +21,12 @@ pub struct Options {
     /// File with the forge token. With several forges: one file for each, in the same order.
     #[arg(long = "forge-token-file", env = "LOCKSTEP_FORGE_TOKEN_FILES", value_delimiter = ',')]
     pub forge_token_files: Vec<PathBuf>,
+    /// Id of a GitHub App to write as, instead of with a token; its private key is in --github-app-key-file.
+    #[arg(long, env = "LOCKSTEP_GITHUB_APP_ID", requires = "github_app_key_file")]
+    pub github_app_id: Option<u64>,
+    /// The GitHub App's private key, as downloaded (PEM).
+    #[arg(long, env = "LOCKSTEP_GITHUB_APP_KEY_FILE", requires = "github_app_id")]
+    pub github_app_key_file: Option<PathBuf>,
     /// YAML file with Git credentials by host or URL prefix, beside those in the cluster's repository Secrets.
     #[arg(long, env = "LOCKSTEP_GIT_CREDENTIALS_FILE")]
     pub git_credentials_file: Option<PathBuf>,

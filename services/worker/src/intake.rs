@@ -177,16 +177,7 @@ async fn handle_push(
             },
         };
         let sets = ctx.application_sets.on_push(ctx, &url.key(), &outcome.heads).await;
-        let mut concerned = BTreeSet::new();
-        for id in outcome.concerned {
-            let untouched = match ctx.registry.get(&id) {
-                Some(managed) => render::is_untouched(ctx, &managed).await,
-                None => false,
-            };
-            if !untouched {
-                concerned.insert(id);
-            }
-        }
+        let mut concerned = outcome.concerned;
         concerned.extend(sets.applications);
         let routed = Timestamp::now().as_microsecond();
         let mut concluded = sets.failures;
@@ -263,12 +254,14 @@ async fn concerned_by_push(
                 (before(push), None)
             }
         };
-        let changed = match from.filter(|from| repository.has(from)) {
-            Some(from) => repository.changed_paths(&from, &commit)?,
+        let concerned = match from.filter(|from| repository.has(from)) {
+            Some(from) => {
+                let concerned = ctx.concerned(place, &repository.changed_paths(&from, &commit)?);
+                touched(ctx, place, &from, &commit, concerned).await
+            }
             // Nothing to compare with: a new branch, or history we have not seen. Everything may have changed.
-            None => vec![String::new()],
+            None => ctx.concerned(place, &[String::new()]),
         };
-        let concerned = ctx.concerned(place, &changed);
         match newer {
             None => {
                 outcome.heads.push((place.clone(), commit));
@@ -276,6 +269,7 @@ async fn concerned_by_push(
             }
             Some(head) => {
                 let again = ctx.concerned(place, &repository.changed_paths(&commit, &head)?);
+                let again = touched(ctx, place, &commit, &head, again).await;
                 for application in concerned {
                     if again.contains(&application) {
                         outcome.superseded.push((application, head.to_string()));
@@ -287,6 +281,27 @@ async fn concerned_by_push(
         }
     }
     Ok(outcome)
+}
+
+/// Those whose manifests the push changes, as far as that can be told at once.
+async fn touched(
+    ctx: &Arc<Context>,
+    place: &Tracked,
+    from: &Commit,
+    to: &Commit,
+    concerned: BTreeSet<AppId>,
+) -> BTreeSet<AppId> {
+    let mut touched = BTreeSet::new();
+    for id in concerned {
+        let untouched = match ctx.registry.get(&id) {
+            Some(managed) => render::is_untouched(ctx, &managed, place, from, to).await,
+            None => false,
+        };
+        if !untouched {
+            touched.insert(id);
+        }
+    }
+    touched
 }
 
 fn before(push: &Push) -> Option<Commit> {

@@ -1,5 +1,6 @@
 //! Putting a worker together, and taking it apart in order.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,12 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
     let cluster = connect("lockstep").await?;
     let control = connect("lockstep-status").await?;
     bus.declare(&Topology::for_cluster(&cluster_name)).await.context("cannot set up this cluster's queues")?;
+    // What was accepted before any worker's queue existed is waiting for one.
+    match bus.reroute().await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "bus.rerouted: deliveries that came before this cluster's queue existed"),
+        Err(error) => tracing::warn!(%error, "bus.not_rerouted"),
+    }
 
     let metrics = Metrics::new("lockstep");
     let readiness = Readiness::default();
@@ -181,13 +188,16 @@ fn forges(config: &WorkerConfig) -> anyhow::Result<Forges> {
             .split_once('=')
             .with_context(|| format!("--forge {forge:?} is not KIND=API_URL; write github=https://api.github.com"))?;
         let kind: ForgeKind = kind.parse().map_err(|error| anyhow::anyhow!("--forge {forge:?}: {error}"))?;
-        let credential = match options.forge_token_files.get(number) {
-            Some(file) => {
-                let token = std::fs::read_to_string(file)
-                    .with_context(|| format!("cannot read the forge token {}", file.display()))?;
-                Credential::Token(token.trim().to_owned())
-            }
-            None => Credential::None,
+        let read = |file: &Path| {
+            std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the forge credential {}", file.display()))
+        };
+        let app =
+            options.github_app_id.zip(options.github_app_key_file.as_deref()).filter(|_| kind == ForgeKind::Github);
+        let credential = match (app, options.forge_token_files.get(number)) {
+            (Some((id, key)), _) => Credential::App { id, private_key_pem: read(key)? },
+            (None, Some(file)) => Credential::Token(read(file)?.trim().to_owned()),
+            (None, None) => Credential::None,
         };
         let mut account = ForgeAccount::new(kind, api_url, credential);
         if options.forge_unlimited {

@@ -27,8 +27,33 @@ impl Timeline {
         self.0.sort_by_key(|(_, at)| *at);
     }
 
+    /// Seconds between two steps, if both were reached.
+    pub fn between(&self, from: &str, to: &str) -> Option<f64> {
+        let at = |step: &str| self.0.iter().find(|(name, _)| name == step).map(|(_, at)| *at);
+        let micros = u32::try_from(at(to)? - at(from)?).ok()?;
+        Some(f64::from(micros) / 1e6)
+    }
+
     /// As it stands in a report.
     pub fn steps(&self) -> Vec<wire::Step> {
         self.0.iter().map(|(name, at)| wire::Step { name: name.clone(), at_unix_us: *at }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_time_of_a_step_counts_and_merging_keeps_the_order() {
+        let (mut first, mut second) = (Timeline::default(), Timeline::default());
+        first.mark_at("received", 1_000_000);
+        second.mark_at("applied", 1_500_000);
+        second.mark_at("received", 9_000_000);
+        first.merge(&second);
+        let names: Vec<String> = first.steps().into_iter().map(|step| step.name).collect();
+        assert_eq!(names, ["received", "applied"]);
+        assert_eq!(first.between("received", "applied"), Some(0.5));
+        assert_eq!(first.between("received", "healthy"), None);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cluster::ApiKind;
+use git::Commit;
 use render::{RenderRequest, Rendered, SourceAt};
 use resources::{Application, Object, ObjectKey, conditions};
 use sha2::{Digest as _, Sha256};
@@ -12,6 +13,7 @@ use super::resolve::Resolved;
 use super::{Cause, Causes, Pass, Stop};
 use crate::Context;
 use crate::context::locked;
+use crate::index::Tracked;
 use crate::registry::{Desired, Managed};
 
 /// Renders, remembers what was read, and prepares the objects.
@@ -61,9 +63,10 @@ pub async fn render(pass: &Pass<'_>, resolved: Vec<Resolved>) -> Result<Arc<Desi
     Ok(desired)
 }
 
-/// Whether the application's manifests are the same as at its last render although a folder that it reads has changed. Only
-/// asked where no program has to run to know: plain manifests chosen by pattern from a large folder.
-pub async fn is_untouched(ctx: &Arc<Context>, managed: &Managed) -> bool {
+/// Whether a push leaves the application's manifests as they are although it changed a folder that the application reads.
+/// Only asked where no program has to run to know: plain manifests chosen by pattern from a large folder. Compares the two
+/// commits and not what was rendered last, which may be older or newer than either.
+pub async fn is_untouched(ctx: &Arc<Context>, managed: &Managed, place: &Tracked, from: &Commit, to: &Commit) -> bool {
     let (application, desired) = {
         let state = managed.state();
         (state.application.clone(), state.desired.clone())
@@ -72,18 +75,28 @@ pub async fn is_untouched(ctx: &Arc<Context>, managed: &Managed) -> bool {
     if desired.rendered.source_types.iter().any(|kind| kind != "Directory") {
         return false;
     }
-    let mut resolved = Vec::new();
+    let (mut before, mut after) = (Vec::new(), Vec::new());
     for source in application.sources() {
         let Ok((url, tracked)) = super::resolve::tracked(source) else { return false };
-        let Some(commit) = ctx.heads.known(&tracked).await else { return false };
-        resolved.push(Resolved { source: source.clone(), url, tracked, commit });
+        let (old, new) = if tracked == *place {
+            (from.clone(), to.clone())
+        } else {
+            let Some(commit) = ctx.heads.known(&tracked).await else { return false };
+            (commit.clone(), commit)
+        };
+        let at = |commit| Resolved { source: source.clone(), url: url.clone(), tracked: tracked.clone(), commit };
+        before.push(at(old));
+        after.push(at(new));
     }
-    if resolved.iter().map(|source| source.commit.as_str()).eq(desired.commits.iter().map(String::as_str)) {
-        // The last render was of this very commit, as after a start: what it was before is not known.
+    let (Ok(before), Ok(after)) =
+        (request(ctx, &application, &before, false), request(ctx, &application, &after, false))
+    else {
         return false;
+    };
+    match tokio::join!(ctx.renderer.render(&before), ctx.renderer.render(&after)) {
+        (Ok(before), Ok(after)) => before.key == after.key,
+        _ => false,
     }
-    let Ok(request) = request(ctx, &application, &resolved, false) else { return false };
-    ctx.renderer.render(&request).await.is_ok_and(|rendered| rendered.key == desired.rendered.key)
 }
 
 fn request(ctx: &Context, application: &Application, resolved: &[Resolved], hard: bool) -> Result<RenderRequest, Stop> {

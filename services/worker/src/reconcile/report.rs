@@ -268,6 +268,9 @@ fn tell(pass: &Pass<'_>, standing: &Standing, summary: &Summary, timeline: &crat
     if !summary.acted && wanted.is_empty() {
         return;
     }
+    if let Some(seconds) = timeline.between("received", "applied").filter(|_| summary.acted) {
+        pass.ctx.metrics.push_to_applied.observe(seconds);
+    }
     let name = outcome.as_str_name().trim_start_matches("OUTCOME_").to_lowercase();
     pass.ctx.metrics.reconciles.get_or_create(&OutcomeLabel { outcome: name }).inc();
     let state = pass.managed.state();

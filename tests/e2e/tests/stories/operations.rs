@@ -18,6 +18,7 @@ async fn drift_is_healed_and_a_revert_rolls_back() -> Result<()> {
     stage.site().stands("shop", "Synced/Healthy").await?;
     drift(&stage).await?;
     rollback(&stage, &shop).await?;
+    a_broken_commit_is_reverted(&stage, &shop).await?;
     stage.strike().await
 }
 
@@ -52,6 +53,22 @@ async fn rollback(stage: &Stage, shop: &WorkingCopy) -> Result<()> {
     stage.site().has_content(NAMESPACE, "shop", "good").await?;
     stage.site().gone("", "ConfigMap", NAMESPACE, "new").await?;
     stage.expect(shop, &good, "lockstep/dev/shop", "success", "healthy").await?;
+    Ok(())
+}
+
+/// The manifests are then the same as those that were rendered last, and the check has to turn green all the same.
+async fn a_broken_commit_is_reverted(stage: &Stage, shop: &WorkingCopy) -> Result<()> {
+    shop.git.write("app/broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: broken\n")?;
+    let broken = shop.push("Break it").await?;
+    stage.expect(shop, &broken, "lockstep/dev/shop", "error", "broken.yaml").await?;
+    let mended = shop.git.revert(&broken).await?;
+    shop.push_commit(&mended, "main").await?;
+    stage.expect(shop, &mended, "lockstep/dev/shop", "success", "healthy").await?;
+    stage.expect(shop, &mended, "lockstep/dev", "success", "1 of 1 applications changed").await?;
+    stage.site().stands("shop", "Synced/Healthy").await?;
+    let application = stage.site().application("shop").await.map_err(anyhow::Error::msg)?;
+    let conditions = &application.0["status"]["conditions"];
+    ensure!(conditions.as_array().is_none_or(Vec::is_empty), "{conditions}");
     Ok(())
 }
 

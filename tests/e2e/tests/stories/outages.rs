@@ -267,9 +267,16 @@ impl Load {
             stage.site().has_content(NAMESPACE, &name, &newest.to_string()).await?;
             stage.site().stands(&name, "Synced/Healthy").await?;
         }
-        for commit in &self.commits {
-            let check = &stage.forge.checks(&self.copy.name, commit).await?["lockstep/dev"];
-            ensure!(check.state == "success", "{commit}: {check:?}");
+        // Each commit changes one application, and both checks have to say so. One whose webhook came before that of the
+        // commit below it brought that one's change, too.
+        for (number, commit) in self.commits.iter().enumerate() {
+            let checks = stage.forge.checks(&self.copy.name, commit).await?;
+            let own = format!("lockstep/dev/{}", name(number % APPLICATIONS));
+            ensure!(
+                checks.contains_key("lockstep/dev") && checks.contains_key(&own),
+                "{number} ({commit}): {checks:?}"
+            );
+            ensure!(checks.values().all(|check| check.state == "success"), "{number} ({commit}): {checks:?}");
         }
         let application = stage.site().application(&name(0)).await.map_err(anyhow::Error::msg)?;
         ensure!(

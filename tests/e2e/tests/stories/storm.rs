@@ -114,9 +114,11 @@ async fn ends_well(stage: &Stage, commits: &[(String, usize)]) -> Result<()> {
         stage.site().stands(&name(changed), "Synced/Healthy").await?;
     }
     let checks = checks(stage).map_err(anyhow::Error::msg)?;
-    for (commit, _) in commits {
-        let check = &checks[commit]["lockstep/dev"];
-        ensure!(check.state == "success", "{commit}: {check:?}");
+    // Each commit changes one application, and both checks have to say so.
+    for (number, (commit, changed)) in commits.iter().enumerate() {
+        let (mine, own) = (&checks[commit], format!("lockstep/dev/{}", name(*changed)));
+        ensure!(mine.contains_key(&own) && mine.contains_key("lockstep/dev"), "{number} ({commit}): {mine:?}");
+        ensure!(mine.values().all(|check| check.state == "success"), "{number} ({commit}): {mine:?}");
     }
     let bus = bus::connect(&stage.broker.url).await?;
     let dead = bus.dead(10).await?;
