@@ -52,6 +52,8 @@ pub struct SetState {
 pub struct Effects {
     /// Applications that were created or changed.
     pub applications: BTreeSet<AppId>,
+    /// Applications that were removed: what they read may be gone, and that is no failure.
+    pub removed: BTreeSet<AppId>,
     /// ApplicationSets that could not be expanded, as what they would be called in a check.
     pub failures: Vec<(AppId, Conclusion)>,
     /// The cluster or the forge is away for the moment.
@@ -225,7 +227,10 @@ impl ApplicationSets {
 
     async fn expand_into(&self, ctx: &Arc<Context>, state: &Arc<SetState>, effects: &mut Effects) {
         match expand(ctx, state).await {
-            Ok(changed) => effects.applications.extend(changed),
+            Ok(brought) => {
+                effects.applications.extend(brought.changed);
+                effects.removed.extend(brought.removed);
+            }
             Err(error) if error.is_transient() => {
                 effects.retry = Some(error.to_string());
                 let (ctx, state) = (ctx.clone(), state.clone());
@@ -314,8 +319,15 @@ async fn answers_changed(ctx: &Arc<Context>, state: &SetState) -> bool {
     asking.ask_git_again(&before).await.is_none_or(|same| !same)
 }
 
-/// Expands the set and brings its Applications about. Returns those that were created or changed.
-async fn expand(ctx: &Arc<Context>, state: &Arc<SetState>) -> Result<BTreeSet<AppId>, SetError> {
+/// The Applications that an expansion touched.
+#[derive(Default)]
+struct Brought {
+    changed: BTreeSet<AppId>,
+    removed: BTreeSet<AppId>,
+}
+
+/// Expands the set and brings its Applications about.
+async fn expand(ctx: &Arc<Context>, state: &Arc<SetState>) -> Result<Brought, SetError> {
     let _expanding = state.expanding.lock().await;
     let set = locked(&state.set).clone();
     let asking = Asking::new(ctx.clone());
@@ -335,7 +347,7 @@ async fn bring_about(
     ctx: &Arc<Context>,
     set: &ApplicationSet,
     applications: Vec<Application>,
-) -> Result<BTreeSet<AppId>, SetError> {
+) -> Result<Brought, SetError> {
     let policy = set.spec.applications_sync();
     let previews = !locked(&ctx.previewed).is_empty() && set.spec.generators.iter().any(makes_previews);
     let ours: Vec<Application> = applications
@@ -361,7 +373,7 @@ async fn bring_about(
     if policy.deletes() && surplus.len() > MASS_DELETION && surplus.len() * 2 > existing.len() && !allowed {
         return Err(SetError::MassDeletion { removed: surplus.len(), existing: existing.len() });
     }
-    let mut changed = BTreeSet::new();
+    let mut brought = Brought::default();
     for application in ours {
         let id = AppId::of(&application);
         let manifest = manifest(set, &application, previews);
@@ -372,7 +384,7 @@ async fn bring_about(
         let options = ApplyOptions { field_manager: Some(MANAGER.into()), ..ApplyOptions::default() };
         let applied = ctx.cluster.apply(&manifest, &options).await?;
         watches::take_application(ctx, applied.object, Cause::Changed);
-        changed.insert(id);
+        brought.changed.insert(id);
     }
     if policy.deletes() {
         for id in surplus {
@@ -381,9 +393,10 @@ async fn bring_about(
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
+            brought.removed.insert(id.clone());
         }
     }
-    Ok(changed)
+    Ok(brought)
 }
 
 fn makes_previews(generator: &resources::Generator) -> bool {

@@ -178,6 +178,7 @@ async fn handle_push(
         };
         let sets = ctx.application_sets.on_push(ctx, &url.key(), &outcome.heads).await;
         let mut concerned = outcome.concerned;
+        concerned.retain(|application| !sets.removed.contains(application));
         concerned.extend(sets.applications);
         let routed = Timestamp::now().as_microsecond();
         let mut concluded = sets.failures;

@@ -31,8 +31,6 @@ pub struct Managed {
 pub struct State {
     /// As last seen or written.
     pub application: Arc<Application>,
-    /// `status` as the API server has it, for writing only what changed.
-    pub status: Value,
     /// The commits wanted, one for each repository.
     pub wanted: Vec<Wanted>,
     /// Grows with each change of `wanted`.
@@ -57,6 +55,14 @@ pub struct State {
     pub cause: &'static str,
 }
 
+impl State {
+    /// `status` as the API server has it, for writing only what changed. Made when asked for: kept, it would be the largest
+    /// part of an application's memory.
+    pub fn status(&self) -> Value {
+        self.application.status.as_ref().and_then(|status| serde_json::to_value(status).ok()).unwrap_or(Value::Null)
+    }
+}
+
 /// What a render wants in the cluster, with namespace and owner filled in.
 #[derive(Debug)]
 pub struct Desired {
@@ -77,12 +83,10 @@ pub struct Desired {
 impl Managed {
     fn new(id: AppId, application: Application) -> Self {
         let wanted = wanted::parse(application.annotation(resources::annotations::WANTED));
-        let status = status_of(&application);
         Self {
             id,
             state: Mutex::new(State {
-                application: Arc::new(application),
-                status,
+                application: Arc::new(slim(application)),
                 wanted,
                 wanted_version: 0,
                 wanted_written: 0,
@@ -119,8 +123,7 @@ impl Managed {
     pub fn update(&self, application: Application) -> bool {
         let mut state = self.state();
         let changed = is_other_work(&state.application, &application);
-        state.status = status_of(&application);
-        state.application = Arc::new(application);
+        state.application = Arc::new(slim(application));
         changed
     }
 }
@@ -172,8 +175,10 @@ impl Registry {
     }
 }
 
-fn status_of(application: &Application) -> Value {
-    application.status.as_ref().and_then(|status| serde_json::to_value(status).ok()).unwrap_or(Value::Null)
+/// Who owns which field is a third of an Application, and nobody here asks.
+fn slim(mut application: Application) -> Application {
+    application.metadata.managed_fields = None;
+    application
 }
 
 /// Whether the newer object asks for something that the older did not: its spec, an operation, its deletion, or one of the

@@ -22,3 +22,12 @@ pub fn field(file: &str, name: &str) -> Option<String> {
     let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
+
+/// The processor time that a process has used, in hundredths of a second at best.
+pub fn processor_time(pid: u32) -> std::time::Duration {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // After the name, which may contain anything: the state is field 3, user and system time are fields 14 and 15.
+    let fields: Vec<&str> = text.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
+    let ticks = |field: usize| fields.get(field - 3).and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or(0);
+    std::time::Duration::from_millis((ticks(14) + ticks(15)) * 10)
+}

@@ -74,7 +74,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let mut results = Results::default();
     if args.wants(What::Webhook) {
-        results.webhook = webhook::measure().await?;
+        (results.webhook, results.shares) = webhook::measure(&args.log).await?;
     }
     if args.what != What::Webhook {
         for &count in &args.applications {
@@ -99,6 +99,7 @@ struct Results {
     medians: Vec<(usize, f64)>,
     first_sync: Vec<Row>,
     webhook: Vec<Row>,
+    shares: String,
     memory: Vec<Row>,
     drift: Vec<Row>,
 }
@@ -154,10 +155,12 @@ impl Results {
         }
         let mut push = Section::new("push", self.push);
         push.notes = self.steps.iter().map(|(count, steps)| steps.sentence(*count)).collect();
+        let mut webhook = Section::new("webhook", self.webhook);
+        webhook.notes.push(self.shares);
         let all = vec![
             push,
             Section::new("first-sync", self.first_sync),
-            Section::new("webhook", self.webhook),
+            webhook,
             Section::new("memory", self.memory),
             Section::new("drift", self.drift),
         ];

@@ -335,7 +335,7 @@ async fn write(pass: &Pass<'_>, new: &ApplicationStatus, verdict: Option<&Conclu
         if pass.application.annotation(annotations::REFRESH).is_some() {
             metadata.insert(annotations::REFRESH.into(), Value::Null);
         }
-        (state.status.clone(), metadata, state.wanted_version)
+        (state.status(), metadata, state.wanted_version)
     };
     let mut patch = Map::new();
     if let Some(status) = status::changes(&old, new, now) {
@@ -351,11 +351,10 @@ async fn write(pass: &Pass<'_>, new: &ApplicationStatus, verdict: Option<&Conclu
         Ok(object) => {
             let mut state = managed.state();
             state.wanted_written = state.wanted_written.max(version);
-            if let Some(status) = object.0.get("status") {
-                state.status = status.clone();
-                if let Ok(status) = serde_json::from_value(status.clone()) {
-                    Arc::make_mut(&mut state.application).status = Some(status);
-                }
+            if let Some(status) = object.0.get("status")
+                && let Ok(status) = serde_json::from_value(status.clone())
+            {
+                Arc::make_mut(&mut state.application).status = Some(status);
             }
         }
         Err(error) if error.is_not_found() => {}

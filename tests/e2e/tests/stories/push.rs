@@ -1,7 +1,7 @@
 //! From a push to the status on its commit.
 
 use anyhow::{Result, ensure};
-use e2e::{Kind, NAMESPACE, Stage, WorkingCopy, application, config_map, deployment};
+use e2e::{Kind, NAMESPACE, Stage, WorkingCopy, application, config_map, deployment, until};
 
 const CONTEXT: &str = "lockstep/dev";
 const OWN_CONTEXT: &str = "lockstep/dev/shop";
@@ -62,11 +62,17 @@ async fn a_push_is_synced(stage: &Stage, shop: &WorkingCopy) -> Result<()> {
     stage.site().has_content(NAMESPACE, "shop", "two").await?;
     stage.expect(shop, &commit, OWN_CONTEXT, "success", "healthy").await?;
     stage.expect(shop, &commit, CONTEXT, "success", "1 of 1 applications changed, all healthy").await?;
-    let application = stage.site().application("shop").await.map_err(anyhow::Error::msg)?;
-    ensure!(application.0["status"]["sync"]["revision"] == commit, "{}", application.0["status"]["sync"]);
-    ensure!(application.0["status"]["operationState"]["phase"] == "Succeeded");
-    let history = application.0["status"]["history"].as_array().cloned().unwrap_or_default();
-    ensure!(history.last().is_some_and(|last| last["revision"] == commit), "{history:?}");
+    // The check is in the outbox before the status is written, so that a kill in between loses neither.
+    until("the status tells the same", async || {
+        let application = stage.site().application("shop").await?;
+        let status = &application.0["status"];
+        let history = status["history"].as_array().cloned().unwrap_or_default();
+        let told = status["sync"]["revision"] == commit
+            && status["operationState"]["phase"] == "Succeeded"
+            && history.last().is_some_and(|last| last["revision"] == commit);
+        if told { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await?;
     Ok(())
 }
 
