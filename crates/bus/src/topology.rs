@@ -16,7 +16,8 @@ pub mod names {
     pub const CONSOLE: &str = "lockstep.console";
     /// Exchange and queue for what could not be handled.
     pub const DEAD: &str = "lockstep.dead";
-    /// The exchange whose routing keys are the names of queues.
+    /// The exchange whose routing keys are the names of queues. Only for people's commands: whoever may use it reaches every
+    /// queue. A program publishes to the exchange that has the queue's own name.
     pub const DEFAULT: &str = "";
 
     /// The queue of a cluster's worker.
@@ -115,7 +116,8 @@ const DELIVERY_LIMIT: u32 = 20;
 const NO_DELIVERY_LIMIT: u32 = 1_000_000_000;
 
 impl Queue {
-    /// A queue for work: one active consumer, refuses when full, retry, delivery limit, dead letters.
+    /// A queue for work: one active consumer, refuses when full, retry, delivery limit, dead letters. With it comes a direct
+    /// exchange of the same name, so that the right to publish to it can be given without the right to publish to others.
     pub fn work(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),

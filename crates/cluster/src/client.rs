@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use kube::client::Body;
 use kube::core::response::Status;
 use resources::{Object, ObjectKey};
@@ -14,8 +14,11 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
 use crate::discovery::{ApiKind, Discovery};
-use crate::error::{ClusterError, Subject, from_kube, from_status};
+use crate::error::{ClusterError, FieldConflict, Subject, from_kube, from_status};
 use crate::{Kubeconfig, Options};
+
+/// So often an object is replaced again that somebody else changed in between.
+const REPLACES: u32 = 5;
 
 /// What the API server does with fields that the kind does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +45,15 @@ pub struct ApplyOptions {
     pub field_manager: Option<String>,
     /// The live object's `resourceVersion` where the caller knows it: [`Applied::changed`] is told from it.
     pub live_version: Option<String>,
+    /// Managers from which the object is taken over, for an apply: what they own becomes ours (see [`Cluster::migrate`]), so
+    /// that a field of theirs that the manifest does not have goes. Costs nothing where nothing of theirs is left: the
+    /// answer of the apply tells. A dry run takes nothing over, so its answer still has such fields.
+    pub migrate_from: Vec<String>,
+    /// These managers are known to own fields ([`crate::LiveStore::needs_migration`]): they are taken over before the apply,
+    /// so that all that changes, changes at once. Otherwise it is done after the apply, which is then repeated.
+    pub needs_migration: bool,
+    /// Tell in [`Applied::taken`] what a forced apply takes from others. Costs a second request where it takes something.
+    pub tell_taken: bool,
 }
 
 impl Default for ApplyOptions {
@@ -52,6 +64,9 @@ impl Default for ApplyOptions {
             validate: Validate::default(),
             field_manager: None,
             live_version: None,
+            migrate_from: Vec::new(),
+            needs_migration: false,
+            tell_taken: false,
         }
     }
 }
@@ -67,6 +82,22 @@ pub struct Applied {
     pub changed: bool,
     /// What the API server wants a person to know: deprecated versions, dropped fields.
     pub warnings: Vec<String>,
+    /// The fields that others set to other values, and lost to us; told if [`ApplyOptions::tell_taken`] asks for it.
+    pub taken: Vec<FieldConflict>,
+}
+
+impl Applied {
+    /// Two writes as one.
+    pub(crate) fn then(&mut self, later: Self) {
+        let created = self.created;
+        let (mut warnings, mut taken) = (std::mem::take(&mut self.warnings), std::mem::take(&mut self.taken));
+        *self = later;
+        warnings.append(&mut self.warnings);
+        warnings.dedup();
+        taken.append(&mut self.taken);
+        (self.created, self.warnings, self.taken) = (created, warnings, taken);
+        self.changed |= created;
+    }
 }
 
 /// What happens to the objects that an object owns.
@@ -107,6 +138,7 @@ pub enum Deleted {
 #[derive(Clone)]
 pub struct Cluster {
     pub(crate) inner: Arc<Inner>,
+    acting_as: Option<Arc<str>>,
 }
 
 pub(crate) struct Inner {
@@ -121,7 +153,10 @@ pub(crate) struct Inner {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("server", &self.inner.server).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("server", &self.inner.server)
+            .field("acting_as", &self.acting_as)
+            .finish_non_exhaustive()
     }
 }
 
@@ -151,6 +186,10 @@ impl Call {
 
     fn send(method: Method, target: String, content_type: &'static str, body: Vec<u8>) -> Self {
         Self { method, content_type, body, ..Self::get(target) }
+    }
+
+    pub(crate) fn merge_patch(target: String, patch: &Value) -> Self {
+        Self::send(Method::PATCH, target, "application/merge-patch+json", patch.to_string().into_bytes())
     }
 
     pub(crate) fn request(&self) -> Result<Request<Vec<u8>>, http::Error> {
@@ -184,7 +223,19 @@ impl Cluster {
             kube::Client::try_from(config).map_err(|error| ClusterError::Config(crate::error::chain(&error)))?;
         let gate = Semaphore::new(options.in_flight.max(1));
         let (discovery, alive) = (Discovery::default(), watch::Sender::new(()));
-        Ok(Self { inner: Arc::new(Inner { client, server, options, discovery, gate, alive }) })
+        Ok(Self::ourselves(Arc::new(Inner { client, server, options, discovery, gate, alive })))
+    }
+
+    /// With our own credentials and as nobody else.
+    pub(crate) fn ourselves(inner: Arc<Inner>) -> Self {
+        Self { inner, acting_as: None }
+    }
+
+    /// The same cluster, whose requests are made as this user, `system:serviceaccount:team-a:deployer` for example: the API
+    /// server permits what that user may do, if we may act as it. Discovery and watches stay our own, and so does a
+    /// [`crate::LiveStore`].
+    pub fn impersonating(&self, user: &str) -> Self {
+        Self { inner: self.inner.clone(), acting_as: Some(user.into()) }
     }
 
     /// The API server's address.
@@ -224,8 +275,42 @@ impl Cluster {
     /// Server-side apply.
     pub async fn apply(&self, object: &Object, options: &ApplyOptions) -> Result<Applied, ClusterError> {
         let target = self.target("apply", object).await?;
+        let migrates = !options.dry_run && !options.migrate_from.is_empty();
+        if migrates && options.needs_migration {
+            let ours = options.field_manager.as_deref().unwrap_or(self.field_manager());
+            self.migrate_at(&target.subject, &target.path, &options.migrate_from, ours, None).await?;
+        }
+        let applied = self.apply_once(&target, object, options).await?;
+        if migrates { self.take_over(&target, object, options, applied).await } else { Ok(applied) }
+    }
+
+    pub(crate) async fn apply_once(
+        &self,
+        target: &Target<'_>,
+        object: &Object,
+        options: &ApplyOptions,
+    ) -> Result<Applied, ClusterError> {
+        let asks_first = options.force_conflicts && options.tell_taken;
+        match self.apply_by_force(target, object, options, options.force_conflicts && !asks_first).await {
+            Err(ClusterError::Conflict { mut fields, .. }) if asks_first && !fields.is_empty() => {
+                fields.retain(|field| !options.migrate_from.contains(&field.manager));
+                let mut applied = self.apply_by_force(target, object, options, true).await?;
+                applied.taken = fields;
+                Ok(applied)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn apply_by_force(
+        &self,
+        target: &Target<'_>,
+        object: &Object,
+        options: &ApplyOptions,
+        force: bool,
+    ) -> Result<Applied, ClusterError> {
         let mut query = self.write_query(options);
-        query.add("force", if options.force_conflicts { "true" } else { "false" });
+        query.add("force", if force { "true" } else { "false" });
         let call = Call::send(
             Method::PATCH,
             format!("{}?{query}", target.path),
@@ -245,25 +330,40 @@ impl Cluster {
         self.write(&target.subject, &call, options).await
     }
 
-    /// Replaces an object as a whole; creates it if it is missing. Without a `resourceVersion` the newest one is
-    /// overwritten, with one a change in between is a [`ClusterError::Conflict`].
+    /// Replaces an object as a whole, by an update and never by deleting it, so that a namespace keeps its content and a
+    /// definition its objects; creates it if it is missing. Without a `resourceVersion` the newest one is overwritten, with
+    /// one a change in between is a [`ClusterError::Conflict`]. What cannot be changed is [`ClusterError::Immutable`].
     pub async fn replace(&self, object: &Object, options: &ApplyOptions) -> Result<Applied, ClusterError> {
         let target = self.target("replace", object).await?;
-        let mut object = object.clone();
-        if object.resource_version().is_empty() {
-            let Some(live) = self.get_at(&target.subject, &target.path).await? else {
-                return self.create(&object, options).await;
+        if !object.resource_version().is_empty() {
+            return self.put(&target, object, options).await;
+        }
+        let mut attempt = 1;
+        loop {
+            let outcome = match self.get_at(&target.subject, &target.path).await? {
+                None => self.create(object, options).await,
+                Some(live) => {
+                    let mut object = object.clone();
+                    if let Some(metadata) = object.0.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+                        metadata.insert("resourceVersion".into(), live.resource_version().into());
+                    }
+                    self.put(&target, &object, options).await
+                }
             };
-            if let Some(metadata) = object.0.pointer_mut("/metadata").and_then(Value::as_object_mut) {
-                metadata.insert("resourceVersion".into(), live.resource_version().into());
+            match outcome {
+                // Somebody was faster, a controller with the status perhaps: that is no reason to give up.
+                Err(error) if error.is_conflict() && attempt < REPLACES => attempt += 1,
+                outcome => return outcome,
             }
         }
+    }
+
+    async fn put(&self, target: &Target<'_>, object: &Object, options: &ApplyOptions) -> Result<Applied, ClusterError> {
         let query = self.write_query(options);
         let mut call =
-            Call::send(Method::PUT, format!("{}?{query}", target.path), "application/json", target.body(&object));
+            Call::send(Method::PUT, format!("{}?{query}", target.path), "application/json", target.body(object));
         call.repeatable = false;
-        let subject = Subject::of("replace", &object, object.key());
-        self.write(&subject, &call, options).await
+        self.write(&target.subject, &call, options).await
     }
 
     /// Changes some fields of an object (JSON merge patch).
@@ -279,12 +379,7 @@ impl Cluster {
     async fn merge_patch_at(&self, key: &ObjectKey, below: &str, patch: &Value) -> Result<Object, ClusterError> {
         let (path, subject) = self.path_of("patch", key).await?;
         let query = self.write_query(&ApplyOptions::default());
-        let call = Call::send(
-            Method::PATCH,
-            format!("{path}{below}?{query}"),
-            "application/merge-patch+json",
-            patch.to_string().into_bytes(),
-        );
+        let call = Call::merge_patch(format!("{path}{below}?{query}"), patch);
         let reply = self.call(&subject, &call).await?;
         parse(&subject, &reply.text)
     }
@@ -343,6 +438,7 @@ impl Cluster {
             namespace: namespace.map(str::to_owned),
             selector: selector.map(str::to_owned),
             metadata_only: false,
+            name: None,
         };
         self.pages(&selection, &mut |item| {
             objects.push(serde_json::from_str(item.get())?);
@@ -418,7 +514,7 @@ impl Cluster {
         }
         let created = reply.status == StatusCode::CREATED;
         let changed = created || options.live_version.as_deref() != Some(object.resource_version());
-        Ok(Applied { object, created, changed, warnings: warnings(&reply.headers) })
+        Ok(Applied { object, created, changed, warnings: warnings(&reply.headers), taken: Vec::new() })
     }
 
     /// Where an object is written to.
@@ -435,7 +531,11 @@ impl Cluster {
         Ok(Target { subject, collection, path, strip_namespace })
     }
 
-    async fn path_of(&self, verb: &'static str, key: &ObjectKey) -> Result<(String, Subject<'static>), ClusterError> {
+    pub(crate) async fn path_of(
+        &self,
+        verb: &'static str,
+        key: &ObjectKey,
+    ) -> Result<(String, Subject<'static>), ClusterError> {
         let subject = Subject::new(verb, key.clone());
         let Some(kind) = self.kind(&key.group, None, &key.kind).await? else {
             return Err(self.unknown_kind(&key.group, &key.group, &key.kind));
@@ -483,7 +583,11 @@ impl Cluster {
     async fn once(&self, subject: &Subject<'_>, call: &Call) -> Result<Reply, ClusterError> {
         let unreachable = |reason: String| ClusterError::Unreachable { server: self.inner.server.clone(), reason };
         let _permit = self.inner.gate.acquire().await.map_err(|error| unreachable(error.to_string()))?;
-        let request = call.request().map_err(|error| malformed(subject, error))?;
+        let mut request = call.request().map_err(|error| malformed(subject, error))?;
+        if let Some(user) = &self.acting_as {
+            let user = HeaderValue::try_from(&**user).map_err(|error| malformed(subject, error))?;
+            request.headers_mut().insert("impersonate-user", user);
+        }
         let broken = |error| from_kube(subject, &self.inner.server, error);
         let response = self.inner.client.send(request.map(Body::from)).await.map_err(broken)?;
         let (parts, body) = response.into_parts();
@@ -492,7 +596,7 @@ impl Cluster {
         if parts.status.is_success() {
             return Ok(Reply { status: parts.status, headers: parts.headers, text });
         }
-        Err(failure(subject, parts.status, &text))
+        Err(failure(subject, parts.status, &text).acting_as(self.acting_as.as_deref()))
     }
 }
 
@@ -534,12 +638,22 @@ pub(crate) struct Selection {
     pub namespace: Option<String>,
     pub selector: Option<String>,
     pub metadata_only: bool,
+    /// Only the object of this name.
+    pub name: Option<String>,
 }
 
 impl Selection {
     pub(crate) fn subject(&self, verb: &'static str) -> Subject<'static> {
         let namespace = self.namespace.clone().unwrap_or_default();
-        Subject::new(verb, ObjectKey::new(self.kind.group.clone(), self.kind.kind.clone(), namespace, ""))
+        Subject::new(
+            verb,
+            ObjectKey::new(
+                self.kind.group.clone(),
+                self.kind.kind.clone(),
+                namespace,
+                self.name.clone().unwrap_or_default(),
+            ),
+        )
     }
 
     pub(crate) fn path(&self) -> Result<String, ClusterError> {
@@ -555,14 +669,17 @@ impl Selection {
         if let Some(selector) = &self.selector {
             query.add("labelSelector", selector);
         }
+        if let Some(name) = &self.name {
+            query.add("fieldSelector", &format!("metadata.name={name}"));
+        }
         query
     }
 }
 
-struct Target<'a> {
-    subject: Subject<'a>,
+pub(crate) struct Target<'a> {
+    pub subject: Subject<'a>,
     collection: String,
-    path: String,
+    pub path: String,
     strip_namespace: bool,
 }
 

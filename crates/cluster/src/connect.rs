@@ -1,9 +1,9 @@
 //! How a cluster is reached: a kubeconfig file with its contexts, or the service account of the pod we run in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{Config, KubeConfigOptions};
+use kube::config::{Config, KubeConfigOptions, KubeconfigError};
 
 use crate::ClusterError;
 
@@ -12,7 +12,7 @@ use crate::ClusterError;
 pub enum Kubeconfig {
     /// A kubeconfig file.
     File {
-        /// The file.
+        /// The file; several with `:` between them count together, as for kubectl.
         path: PathBuf,
         /// One of its contexts; none means its current context.
         context: Option<String>,
@@ -49,10 +49,10 @@ impl Kubeconfig {
                 ))
             }),
             Self::File { path, context } => {
-                let say = |error: kube::config::KubeconfigError| {
+                let say = |error: KubeconfigError| {
                     ClusterError::Config(format!("{}: {}", path.display(), crate::error::chain(&error)))
                 };
-                let file = kube::config::Kubeconfig::read_from(path).map_err(say)?;
+                let file = read(path).map_err(say)?;
                 if let Some(wanted) = context
                     && !file.contexts.iter().any(|c| &c.name == wanted)
                 {
@@ -67,6 +67,19 @@ impl Kubeconfig {
                 Config::from_custom_kubeconfig(file, &options).await.map_err(say)
             }
         }
+    }
+}
+
+/// Of several files those that do not exist are left out; that is the variable `KUBECONFIG` as it is used.
+fn read(path: &Path) -> Result<kube::config::Kubeconfig, KubeconfigError> {
+    let files: Vec<PathBuf> = std::env::split_paths(path).collect();
+    let mut there = files.iter().filter(|file| file.exists());
+    match there.next() {
+        Some(first) if files.len() > 1 && !path.exists() => {
+            let first = kube::config::Kubeconfig::read_from(first)?;
+            there.try_fold(first, |all, file| all.merge(kube::config::Kubeconfig::read_from(file)?))
+        }
+        _ => kube::config::Kubeconfig::read_from(path),
     }
 }
 
@@ -112,5 +125,24 @@ mod tests {
         assert_eq!(Kubeconfig::parse("/k/config"), file("/k/config", None));
         assert_eq!(Kubeconfig::parse("/k/config,prod"), file("/k/config", Some("prod")));
         assert_eq!(Kubeconfig::parse("/k/config,"), file("/k/config,", None));
+    }
+
+    #[test]
+    fn several_files_count_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        for name in ["a", "b"] {
+            let text = format!("current-context: {name}\ncontexts: [{{name: {name}, context: {{cluster: {name}}}}}]\n");
+            std::fs::write(file(name), text).unwrap();
+        }
+        let found = |list: &str| {
+            let config = read(Path::new(list)).map_err(|error| error.to_string())?;
+            let contexts: Vec<String> = config.contexts.into_iter().map(|context| context.name).collect();
+            Ok((config.current_context.unwrap_or_default(), contexts.join(",")))
+        };
+        let is = |current: &str, contexts: &str| Ok::<_, String>((current.to_owned(), contexts.to_owned()));
+        assert_eq!(found(&file("a")), is("a", "a"));
+        assert_eq!(found(&format!("{}:{}:{}", file("gone"), file("b"), file("a"))), is("b", "b,a"));
+        assert!(found(&file("gone")).is_err());
     }
 }

@@ -176,7 +176,8 @@ impl Cluster {
             return Ok(snapshot);
         }
         discovery.stale.store(false, Ordering::Release);
-        match self.ask().await {
+        // Shared by all clones, so asked for as ourselves.
+        match Self::ourselves(self.inner.clone()).ask().await {
             Ok(snapshot) => {
                 let snapshot = Arc::new(snapshot);
                 *discovery.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot.clone());
@@ -262,7 +263,7 @@ fn watch_definitions(cluster: &Cluster) {
         watchable: true,
         has_status: true,
     };
-    let selection = Selection { kind, namespace: None, selector: None, metadata_only: true };
+    let selection = Selection { kind, namespace: None, selector: None, metadata_only: true, name: None };
     tokio::spawn(async move {
         let mut watcher = Watcher::new(weak.clone(), selection, None);
         let mut listed = false;

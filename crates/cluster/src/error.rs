@@ -52,12 +52,14 @@ pub enum ClusterError {
     #[error("the API server does not accept the credentials (check the kubeconfig's user or token): {0}")]
     Unauthorized(String),
     /// The credentials are accepted and not sufficient.
-    #[error("{what}: not permitted; grant it to Lockstep's user in this cluster: {message}")]
+    #[error("{what}: not permitted{}: {message}", remedy(acting_as.as_deref(), message))]
     Forbidden {
         /// The request.
         what: String,
         /// The API server's words, which name the user, the verb and the resource.
         message: String,
+        /// The user as whom the request was made, if not as ourselves.
+        acting_as: Option<String>,
     },
     /// The object does not exist.
     #[error("{0} does not exist")]
@@ -103,6 +105,16 @@ pub enum ClusterError {
         /// The offending fields, where the API server lists them.
         fields: Vec<String>,
     },
+    /// The object is there, and what is to change cannot be changed in it.
+    #[error("{key}: {message}; {}", way_out(key))]
+    Immutable {
+        /// The object.
+        key: Box<ObjectKey>,
+        /// The API server's words; a Secret's values are taken out of them.
+        message: String,
+        /// The offending fields, where the API server lists them.
+        fields: Vec<String>,
+    },
     /// A `resourceVersion` is too old to go on from; list again.
     #[error("the resource version is too old: {0}")]
     Expired(String),
@@ -141,6 +153,14 @@ impl ClusterError {
     /// The object, its namespace or its kind is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound(_) | Self::NamespaceMissing { .. } | Self::UnknownKind { .. })
+    }
+
+    /// The error of a request that was made as somebody else names that user.
+    pub(crate) fn acting_as(mut self, user: Option<&str>) -> Self {
+        if let Self::Forbidden { acting_as, .. } = &mut self {
+            *acting_as = user.map(str::to_owned);
+        }
+        self
     }
 
     /// Another writer was there first.
@@ -194,7 +214,7 @@ pub(crate) fn from_status(subject: &Subject<'_>, status: &Status) -> ClusterErro
         ("Forbidden", _) if message.contains("is being terminated") => {
             ClusterError::Busy { what, message, retry_after }
         }
-        ("Forbidden", _) | (_, 403) => ClusterError::Forbidden { what, message },
+        ("Forbidden", _) | (_, 403) => ClusterError::Forbidden { what, message, acting_as: None },
         ("NotFound", _) if details.is_some_and(|d| d.kind == "namespaces") && subject.key.kind != "Namespace" => {
             ClusterError::NamespaceMissing { namespace: subject.key.namespace.clone(), key: key() }
         }
@@ -208,13 +228,16 @@ pub(crate) fn from_status(subject: &Subject<'_>, status: &Status) -> ClusterErro
         ("AlreadyExists", _) => ClusterError::AlreadyExists(key()),
         ("Conflict", _) | (_, 409) => conflict(subject, status, message),
         ("Expired" | "Gone", _) | (_, 410) => ClusterError::Expired(message),
-        ("Invalid" | "BadRequest" | "RequestEntityTooLarge", _) | (_, 400 | 413 | 422) => ClusterError::Invalid {
-            key: key(),
-            message,
-            fields: details
+        ("Invalid" | "BadRequest" | "RequestEntityTooLarge", _) | (_, 400 | 413 | 422) => {
+            let fields: Vec<String> = details
                 .map(|d| d.causes.iter().filter(|c| !c.field.is_empty()).map(|c| c.field.clone()).collect())
-                .unwrap_or_default(),
-        },
+                .unwrap_or_default();
+            if is_immutable(subject, status) {
+                ClusterError::Immutable { key: key(), message, fields }
+            } else {
+                ClusterError::Invalid { key: key(), message, fields }
+            }
+        }
         // A typed-patch error is the user's content, though the API server calls it its own failure.
         (_, 500) if message.contains("failed to create typed patch object") => {
             ClusterError::Invalid { key: key(), message, fields: Vec::new() }
@@ -222,6 +245,42 @@ pub(crate) fn from_status(subject: &Subject<'_>, status: &Status) -> ClusterErro
         ("TooManyRequests" | "ServerTimeout" | "Timeout" | "ServiceUnavailable" | "InternalError", _)
         | (_, 429 | 500 | 502 | 503 | 504) => ClusterError::Busy { what, message, retry_after },
         (reason, code) => ClusterError::Api { what, code, reason: reason.to_owned(), message },
+    }
+}
+
+/// Whether a refusal is about what is there already. The API says so in words only, in these.
+fn is_immutable(subject: &Subject<'_>, status: &Status) -> bool {
+    const WORDS: [&str; 5] =
+        ["immutable", "may not change", "may not be changed", "cannot change roleRef", "updates to statefulset spec"];
+    let says = |message: &str| WORDS.iter().any(|words| message.contains(words));
+    match &status.details {
+        Some(details) if !details.causes.is_empty() => details.causes.iter().any(|cause| says(&cause.message)),
+        // The sentence quotes the object's name, which may be any word.
+        _ => says(&status.message.replace(&format!("{:?}", subject.key.name), "")),
+    }
+}
+
+/// What a person can do about an immutable field.
+fn way_out(key: &ObjectKey) -> &'static str {
+    match key.kind.as_str() {
+        "Namespace" | "CustomResourceDefinition" => {
+            "it cannot be changed in an object that is there; to delete and create it, with everything in it, is left to a person"
+        }
+        _ => {
+            "it cannot be changed in an object that is there; to delete and create it, set the sync option Force=true \
+             (or Replace=true,Force=true) on it"
+        }
+    }
+}
+
+/// What a person can do about a missing permission.
+fn remedy(acting_as: Option<&str>, message: &str) -> String {
+    match acting_as {
+        None => "; grant it to Lockstep's user in this cluster".to_owned(),
+        Some(user) if message.contains("cannot impersonate") => {
+            format!(" to act as {user}; grant Lockstep's user the verb impersonate on it")
+        }
+        Some(user) => format!(" to {user}, as whom Lockstep acts here; grant it to that user"),
     }
 }
 
@@ -384,7 +443,7 @@ mod tests {
                 false,
                 false,
                 false,
-                "grant it",
+                "grant it to Lockstep's user",
             ),
             (
                 json!({"code": 403, "reason": "Forbidden", "message": "unable to create new content in namespace dev because it is being terminated"}),
@@ -409,6 +468,53 @@ mod tests {
             assert_eq!(error.is_conflict(), conflict, "{input}");
             assert!(error.to_string().contains(text), "{input}: {error}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_told_apart_and_what_to_do_about_it() {
+        let cases = [
+            (
+                "Job",
+                "Job \"immutable\" is invalid: spec.template: Invalid value: {}: field is immutable",
+                "Replace=true,Force=true",
+            ),
+            ("Service", "spec.clusterIPs[0]: Invalid value: may not change once set", "Force=true"),
+            (
+                "StatefulSet",
+                "spec: Forbidden: updates to statefulset spec for fields other than 'replicas' are forbidden",
+                "Force=true",
+            ),
+            ("RoleBinding", "roleRef: Invalid value: {}: cannot change roleRef", "Force=true"),
+            ("CustomResourceDefinition", "spec.scope: Invalid value: field is immutable", "left to a person"),
+            ("Namespace", "metadata.name: field is immutable", "left to a person"),
+            ("Deployment", "spec.replicas: must be greater than or equal to 0", ""),
+            ("ConfigMap", "ConfigMap \"immutable\" is invalid: data: Required value", ""),
+        ];
+        for (kind, message, text) in cases {
+            let subject = Subject::new("apply", ObjectKey::new("", kind, "dev", "immutable"));
+            let error = from_status(&subject, &status(json!({"code": 422, "reason": "Invalid", "message": message})));
+            assert_eq!(matches!(error, ClusterError::Immutable { .. }), !text.is_empty(), "{error}");
+            let said = error.to_string();
+            assert!(said.contains(kind) && said.contains(message) && said.contains(text), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_user_as_whom_we_acted() {
+        let refuse = |message: &str| {
+            let refused = json!({"code": 403, "reason": "Forbidden", "message": message});
+            from_status(&deployment(), &status(refused)).acting_as(Some("system:serviceaccount:dev:deployer"))
+        };
+        assert_eq!(
+            refuse("User \"system:serviceaccount:dev:deployer\" cannot patch").to_string(),
+            "apply apps/Deployment dev/gateway: not permitted to system:serviceaccount:dev:deployer, as whom Lockstep acts \
+             here; grant it to that user: User \"system:serviceaccount:dev:deployer\" cannot patch"
+        );
+        let said = refuse("User \"lockstep\" cannot impersonate resource \"serviceaccounts\"").to_string();
+        assert!(
+            said.contains("not permitted to act as system:serviceaccount:dev:deployer; grant Lockstep's user"),
+            "{said}"
+        );
     }
 
     #[test]

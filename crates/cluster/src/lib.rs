@@ -23,6 +23,8 @@ mod discovery;
 mod error;
 mod lease;
 mod live;
+mod metadata;
+mod migrate;
 mod watch;
 
 pub use client::{Applied, ApplyOptions, Cluster, DeleteOptions, Deleted, Propagation, Validate};
@@ -31,4 +33,5 @@ pub use discovery::ApiKind;
 pub use error::{ClusterError, FieldConflict};
 pub use lease::{Lease, LeaseHeld, LeaseOptions};
 pub use live::{LiveChange, LiveChanges, LiveStore, OwnerOf, Writing};
+pub use metadata::MetadataList;
 pub use watch::WatchEvent;

@@ -175,7 +175,7 @@ impl Watcher {
 
     fn cluster(&self) -> Result<Cluster, ClusterError> {
         let gone = || ClusterError::Config("the cluster is no longer used".to_owned());
-        self.cluster.upgrade().map(|inner| Cluster { inner }).ok_or_else(gone)
+        self.cluster.upgrade().map(Cluster::ourselves).ok_or_else(gone)
     }
 
     async fn list(&mut self) -> Result<RawEvent, ClusterError> {
@@ -354,7 +354,28 @@ impl Cluster {
             namespace: namespace.map(str::to_owned),
             selector: selector.map(str::to_owned),
             metadata_only: false,
+            name: None,
         };
+        self.watching(selection)
+    }
+
+    /// Watches one object. The list that begins the stream holds it, or nothing while it does not exist.
+    pub fn watch_one(
+        &self,
+        kind: &ApiKind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> impl Stream<Item = Result<WatchEvent, ClusterError>> + Send + 'static {
+        self.watching(Selection {
+            kind: kind.clone(),
+            namespace: namespace.map(str::to_owned),
+            selector: None,
+            metadata_only: false,
+            name: Some(name.to_owned()),
+        })
+    }
+
+    fn watching(&self, selection: Selection) -> impl Stream<Item = Result<WatchEvent, ClusterError>> + Send + 'static {
         let watcher = Watcher::new(Arc::downgrade(&self.inner), selection, None);
         // The stream keeps the cluster in use for as long as somebody listens.
         futures::stream::unfold((watcher, self.clone()), |(mut watcher, cluster)| async move {
@@ -386,7 +407,7 @@ mod tests {
             watchable: true,
             has_status: false,
         };
-        Selection { kind, namespace: None, selector: None, metadata_only: false }
+        Selection { kind, namespace: None, selector: None, metadata_only: false, name: None }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The decisions: what differs ([`compare`]), how well it is ([`health`]), what to do in which order ([`plan`]), whether it may be
-//! done now ([`gate`]), and to whom an object belongs ([`ownership`]).
+//! done now ([`gate`], with what the project permits: [`project`], [`accounts`], [`signatures`]; when: [`windows`]; on whose word:
+//! [`approval`]), which commit is followed ([`pin`]), what must be well first ([`dependencies`]), whether it is time to sync, to
+//! repair or to try again ([`sync`], [`heal`], [`retry`]), and to whom an object belongs ([`ownership`], [`orphans`]).
 //!
 //! This crate does no I/O, knows no async runtime, reads no clock and draws no random number: time is a parameter, and the same
 //! input gives the same answer in the same order.
@@ -19,14 +21,22 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod accounts;
+pub mod approval;
 pub mod compare;
 pub mod cron;
+pub mod dependencies;
 pub mod gate;
 pub mod glob;
+pub mod heal;
 pub mod health;
 pub mod kinds;
+pub mod orphans;
 pub mod ownership;
+pub mod pin;
 pub mod plan;
 pub mod project;
+pub mod retry;
+pub mod signatures;
 pub mod sync;
 pub mod windows;

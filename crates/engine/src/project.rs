@@ -38,7 +38,7 @@ impl Target {
     }
 
     /// The name for people.
-    fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> &str {
         self.names.first().or(self.servers.first()).map_or("?", String::as_str)
     }
 }
@@ -60,7 +60,7 @@ impl std::fmt::Display for Violation {
     }
 }
 
-fn violation(project: &AppProject, field: &'static str, what: &str, fix: &str) -> Violation {
+pub(crate) fn violation(project: &AppProject, field: &'static str, what: &str, fix: &str) -> Violation {
     let name = project.name();
     Violation { project: name.into(), field, message: format!("project {name} does not permit {what}: {fix}") }
 }
@@ -178,9 +178,12 @@ pub fn source_namespace_permitted(
     namespace: &str,
     control_namespace: &str,
 ) -> Result<(), Violation> {
-    if namespace == control_namespace
-        || project.spec.source_namespaces.iter().any(|pattern| matches(pattern, namespace))
-    {
+    let permits = |pattern: &String| match pattern.strip_prefix('/').and_then(|pattern| pattern.strip_suffix('/')) {
+        // Between slashes it is a regular expression; one that cannot be read permits nothing.
+        Some(expression) => regex::Regex::new(expression).is_ok_and(|expression| expression.is_match(namespace)),
+        None => matches(pattern, namespace),
+    };
+    if namespace == control_namespace || project.spec.source_namespaces.iter().any(permits) {
         return Ok(());
     }
     Err(violation(
@@ -188,6 +191,40 @@ pub fn source_namespace_permitted(
         "spec.sourceNamespaces",
         &format!("Applications in namespace {namespace}"),
         "add the namespace to the project's spec.sourceNamespaces",
+    ))
+}
+
+/// Whether the project's applications may write to a cluster that is of this project, of another, or of none
+/// (`permitOnlyProjectScopedClusters`): the field `project` of the cluster's Secret says so.
+///
+/// ```
+/// # let project = resources::AppProject::parse(serde_json::json!({
+/// #     "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": {"name": "team"},
+/// #     "spec": {"permitOnlyProjectScopedClusters": true},
+/// # })).unwrap();
+/// # let target = engine::project::Target::default().with(&[], &["prod"]);
+/// use engine::project::cluster_permitted;
+/// assert!(cluster_permitted(&project, &target, Some("team")).is_ok());
+/// assert!(cluster_permitted(&project, &target, None).is_err());
+/// ```
+pub fn cluster_permitted(
+    project: &AppProject,
+    target: &Target,
+    project_of_cluster: Option<&str>,
+) -> Result<(), Violation> {
+    let own = project_of_cluster.filter(|name| !name.is_empty());
+    if !project.spec.permit_only_project_scoped_clusters || own == Some(project.name()) {
+        return Ok(());
+    }
+    let whose = own.map_or("of no project".into(), |name| format!("of project {name}"));
+    Err(violation(
+        project,
+        "spec.permitOnlyProjectScopedClusters",
+        &format!("cluster {}, which is {whose}", target.shown()),
+        &format!(
+            "set project: {} in the cluster's Secret, or clear spec.permitOnlyProjectScopedClusters",
+            project.name()
+        ),
     ))
 }
 
@@ -249,7 +286,7 @@ fn permits_any(pattern: &str, names: &[String]) -> bool {
 }
 
 /// Repositories are the same whatever the letter case, with or without `.git`, in URL or in scp form.
-fn normalized(url: &str) -> String {
+pub(crate) fn normalized(url: &str) -> String {
     let mut url = url.trim().to_lowercase();
     if !url.contains("://")
         && let Some((host, path)) = url.split_once(':')
@@ -355,9 +392,45 @@ mod tests {
 
     #[test]
     fn namespaces_of_applications() {
-        let project = project(json!({"sourceNamespaces": ["team-*"]}));
-        for (namespace, want) in [("argocd", true), ("team-a", true), ("other", false)] {
-            assert_eq!(source_namespace_permitted(&project, namespace, "argocd").is_ok(), want, "{namespace}");
+        for (patterns, namespace, want) in [
+            (json!([]), "argocd", true),
+            (json!([]), "team-a", false),
+            (json!(["team-*"]), "team-a", true),
+            (json!(["team-*"]), "other", false),
+            (json!(["/^team-[0-9]+$/"]), "team-12", true),
+            (json!(["/^team-[0-9]+$/"]), "team-a", false),
+            (json!(["/team/"]), "my-team", true),
+            (json!(["/(/", "team-a"]), "team-a", true),
+            (json!(["/(/"]), "team-a", false),
+        ] {
+            let project = project(json!({"sourceNamespaces": patterns}));
+            assert_eq!(
+                source_namespace_permitted(&project, namespace, "argocd").is_ok(),
+                want,
+                "{patterns} {namespace}"
+            );
+        }
+    }
+
+    #[test]
+    fn clusters_of_projects() {
+        let target = Target::default().with(&["https://kubernetes.default.svc"], &["prod"]);
+        for (only, of_cluster, want) in [
+            (false, None, ""),
+            (false, Some("other"), ""),
+            (true, Some("team"), ""),
+            (
+                true,
+                None,
+                "project team does not permit cluster prod, which is of no project: set project: team in the cluster's",
+            ),
+            (true, Some(""), "project team does not permit cluster prod, which is of no project"),
+            (true, Some("other"), "project team does not permit cluster prod, which is of project other"),
+        ] {
+            let project = project(json!({"permitOnlyProjectScopedClusters": only}));
+            let got =
+                cluster_permitted(&project, &target, of_cluster).err().map(|error| error.message).unwrap_or_default();
+            assert!(got.starts_with(want) && got.is_empty() == want.is_empty(), "{only} {of_cluster:?} {got}");
         }
     }
 }

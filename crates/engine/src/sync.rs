@@ -1,11 +1,15 @@
 //! Whether an application is in sync, and whether it is time to sync it without being asked.
 
 use jiff::{SignedDuration, Timestamp};
-use resources::{Application, ObjectKey, OperationState, SyncStatus, option};
+use resources::{Application, ApplicationSource, ObjectKey, OperationState, SyncStatus, Time, option};
 
+use crate::approval::{approval, listed};
 use crate::compare::CompareOptions;
+use crate::heal::HealHistory;
 use crate::ownership::{Tracking, owner_of};
-use crate::plan::{Part, ResourceState};
+use crate::pin::{Pin, pin};
+use crate::plan::{Part, ResourceState, short};
+use crate::retry::{self, Retry, retry_decision};
 
 /// The longest wait between two repairs of the same drift, in seconds.
 const HEAL_LIMIT: i64 = 300;
@@ -52,8 +56,14 @@ pub struct AutoInput<'a> {
     pub instance: &'a str,
     /// How ownership is read.
     pub tracking: &'a Tracking,
-    /// The commits that its sources resolved to, in their order.
+    /// The commits that its sources resolved to, in their order; of a pinned application those of its pin.
     pub revisions: &'a [String],
+    /// What was repaired lately, after [`HealHistory::observe`]: each object waits by itself. `None`: they wait together, by the last
+    /// operation.
+    pub heals: Option<&'a HealHistory>,
+    /// How often in a row a sync of these commits has failed, for the retry policy; `None`: somebody else looks after retries, and
+    /// a sync that failed is not asked for again.
+    pub failures: Option<u32>,
     /// Now.
     pub now: Timestamp,
 }
@@ -72,6 +82,8 @@ pub enum AutoSync {
         resources: Vec<ObjectKey>,
         /// How often that was done in a row, this time included; for `autoHealAttemptsCount`.
         attempt: i64,
+        /// When to ask again because of others, which have to wait.
+        again_at: Option<Timestamp>,
         /// Why, as a sentence.
         reason: String,
     },
@@ -93,13 +105,24 @@ fn no(reason: impl Into<String>) -> AutoSync {
 /// Decides whether the automated policy starts a sync now.
 pub fn should_sync(input: &AutoInput<'_>) -> AutoSync {
     let application = input.application;
-    let Some(policy) = application.spec.automated() else { return no("the application has no automated sync policy") };
+    let policy = application.spec.automated();
+    let approved = policy.is_none().then(|| unused_approval(input)).flatten();
+    if policy.is_none() && approved.is_none() {
+        return no("the application has no automated sync policy");
+    }
     if application.is_being_deleted() {
         return no("the application is being deleted");
     }
     let last = application.status.as_ref().and_then(|status| status.operation_state.as_ref());
     if application.operation.is_some() || last.is_some_and(|last| !last.phase.is_final()) {
         return no("an operation is in progress");
+    }
+    let pinned = match pin(application) {
+        Ok(pinned) => pinned,
+        Err(problem) => return AutoSync::No { reason: problem.to_string(), error: true, again_at: None },
+    };
+    if let Some(pinned) = pinned.as_ref().filter(|pinned| !pinned.is_at(input.revisions)) {
+        return no(pinned.sentence(application));
     }
     match sync_status(input.resources, input.instance, input.tracking) {
         SyncStatus::Synced => return no("the application is in sync"),
@@ -109,7 +132,7 @@ pub fn should_sync(input: &AutoInput<'_>) -> AutoSync {
     let to_do: Vec<ObjectKey> = input
         .resources
         .iter()
-        .filter(|state| is_actionable(state, input, policy.prune))
+        .filter(|state| is_actionable(state, input, policy.is_some_and(|policy| policy.prune)))
         .map(|state| state.key.clone())
         .collect();
     if to_do.is_empty() {
@@ -117,33 +140,49 @@ pub fn should_sync(input: &AutoInput<'_>) -> AutoSync {
             "all that is left to do is to prune, and that is not allowed (syncPolicy.automated.prune, Prune=false)",
         );
     }
-    let commit = shown(input.revisions);
-    match last.filter(|last| is_attempt_at(last, input)) {
-        None => AutoSync::Sync { reason: format!("{commit} has not been synced yet") },
-        Some(last) if last.phase.is_success() => {
-            if policy.self_heal {
-                heal(last, to_do, input.now)
-            } else {
-                no(format!("{commit} has been synced and the cluster was changed since; selfHeal is off"))
-            }
-        }
-        Some(last) => AutoSync::No {
-            reason: format!(
-                "the last sync of {commit} failed ({}); it is tried again with the next commit or change of the application",
-                if last.message.is_empty() { last.phase.as_str() } else { &last.message }
-            ),
-            error: true,
-            again_at: None,
-        },
+    let commit = short(input.revisions);
+    if let Some(by) = approved {
+        return AutoSync::Sync { reason: format!("{by} approved {commit}") };
     }
+    match last.filter(|last| is_attempt_at(last, input, pinned.as_ref())) {
+        None => AutoSync::Sync { reason: format!("{commit} has not been synced yet") },
+        Some(last) if last.phase.is_success() => match (policy.is_some_and(|policy| policy.self_heal), input.heals) {
+            (true, Some(history)) => heal_each(last, to_do, history, input.now),
+            (true, None) => heal(last, to_do, input.now),
+            (false, _) => no(format!("{commit} has been synced and the cluster was changed since; selfHeal is off")),
+        },
+        Some(last) => failed(last, &commit, input),
+    }
+}
+
+/// Who approved these commits of an application that is not synced by itself, unless that has been followed.
+fn unused_approval(input: &AutoInput<'_>) -> Option<String> {
+    let given = approval(input.application).ok().flatten()?;
+    (given.is_for(input.revisions) && given.used_by(input.application).is_none()).then_some(given.by)
+}
+
+/// A sync that failed is tried again as the policy says.
+fn failed(last: &OperationState, commit: &str, input: &AutoInput<'_>) -> AutoSync {
+    let why = if last.message.is_empty() { last.phase.as_str() } else { &last.message };
+    let policy = retry::policy(input.application, None);
+    let ended = last.finished_at.map_or(input.now, |at| at.0);
+    let retry = input.failures.map_or(Retry::Never, |failures| retry_decision(&policy, failures, ended, input.now));
+    let (then, again_at) = match retry {
+        Retry::Now { attempt } => {
+            return AutoSync::Sync {
+                reason: format!("the last sync of {commit} failed ({why}); this is retry {attempt}"),
+            };
+        }
+        Retry::At { at, attempt } => (format!("retry {attempt} is at {}", Time(at)), Some(at)),
+        Retry::Never => ("it is tried again with the next commit or change of the application".into(), None),
+    };
+    AutoSync::No { reason: format!("the last sync of {commit} failed ({why}); {then}"), error: true, again_at }
 }
 
 /// Drift is repaired at once, and with growing waits when it comes back at once.
 fn heal(last: &OperationState, resources: Vec<ObjectKey>, now: Timestamp) -> AutoSync {
     let since = last.finished_at.map(|at| at.0);
-    let rested = since.is_none_or(|since| now.duration_since(since) >= SignedDuration::from_secs(HEAL_LIMIT));
-    let before = last.operation.sync.as_ref().map_or(0, |sync| sync.auto_heal_attempts_count);
-    let before = if rested { 0 } else { before };
+    let before = heals_before(last, now);
     if let (Some(since), true) = (since, before > 0) {
         let exponent = u32::try_from(before - 1).unwrap_or(u32::MAX);
         let wait = 2_i64.saturating_mul(3_i64.saturating_pow(exponent)).min(HEAL_LIMIT);
@@ -158,9 +197,34 @@ fn heal(last: &OperationState, resources: Vec<ObjectKey>, now: Timestamp) -> Aut
             };
         }
     }
-    let count = resources.len();
-    let reason = format!("{count} {} changed in the cluster", if count == 1 { "object was" } else { "objects were" });
-    AutoSync::Heal { resources, attempt: before + 1, reason }
+    AutoSync::Heal { reason: changed(resources.len()), resources, attempt: before + 1, again_at: None }
+}
+
+/// The same, where each object waits by itself.
+fn heal_each(last: &OperationState, resources: Vec<ObjectKey>, history: &HealHistory, now: Timestamp) -> AutoSync {
+    let (ready, waiting): (Vec<_>, Vec<_>) = resources.into_iter().partition(|key| history.is_due(key, now));
+    let again_at = waiting.iter().filter_map(|key| history.due(key)).min();
+    if ready.is_empty() {
+        let objects = if waiting.len() == 1 { "1 object".into() } else { format!("{} objects", waiting.len()) };
+        let due = again_at.map_or(String::new(), |at| format!("; the next repair is at {}", Time(at)));
+        return AutoSync::No {
+            reason: format!("something keeps changing {objects} back{due}"),
+            error: false,
+            again_at,
+        };
+    }
+    AutoSync::Heal { reason: changed(ready.len()), resources: ready, attempt: heals_before(last, now) + 1, again_at }
+}
+
+/// How often drift was repaired in a row.
+fn heals_before(last: &OperationState, now: Timestamp) -> i64 {
+    let since = last.finished_at.map(|at| at.0);
+    let rested = since.is_none_or(|since| now.duration_since(since) >= SignedDuration::from_secs(HEAL_LIMIT));
+    if rested { 0 } else { last.operation.sync.as_ref().map_or(0, |sync| sync.auto_heal_attempts_count) }
+}
+
+fn changed(count: usize) -> String {
+    format!("{count} {} changed in the cluster", if count == 1 { "object was" } else { "objects were" })
 }
 
 /// Whether a sync would do something about this object.
@@ -175,7 +239,7 @@ fn is_actionable(state: &ResourceState, input: &AutoInput<'_>, prune: bool) -> b
 }
 
 /// Whether the last operation was a whole sync of the same commits of the same sources.
-fn is_attempt_at(last: &OperationState, input: &AutoInput<'_>) -> bool {
+fn is_attempt_at(last: &OperationState, input: &AutoInput<'_>, pinned: Option<&Pin>) -> bool {
     let Some(result) = &last.sync_result else { return false };
     if let Some(sync) = &last.operation.sync {
         let partial = !sync.resources.is_empty() && sync.auto_heal_attempts_count == 0;
@@ -183,21 +247,24 @@ fn is_attempt_at(last: &OperationState, input: &AutoInput<'_>) -> bool {
             return false;
         }
     }
-    let spec = &input.application.spec;
-    let (same_commits, same_sources) = if spec.is_multi_source() {
-        (result.revisions == input.revisions, result.sources.is_empty() || result.sources == spec.sources)
-    } else {
-        (
-            input.revisions == std::slice::from_ref(&result.revision),
-            result.source.is_none() || result.source == spec.source,
-        )
+    if listed(&result.revision, &result.revisions) != input.revisions {
+        return false;
+    }
+    let attempted: Vec<&ApplicationSource> =
+        if result.sources.is_empty() { result.source.iter().collect() } else { result.sources.iter().collect() };
+    let wanted: Vec<&ApplicationSource> = match pinned {
+        Some(pin) if !pin.sources.is_empty() => pin.sources.iter().collect(),
+        _ => input.application.spec.sources(),
     };
-    same_commits && same_sources
-}
-
-fn shown(revisions: &[String]) -> String {
-    let short: Vec<String> = revisions.iter().map(|revision| revision.chars().take(7).collect()).collect();
-    short.join(", ")
+    // A pin takes the place of the revision that the source names.
+    let same = |a: &ApplicationSource, b: &ApplicationSource| match pinned {
+        None => a == b,
+        Some(_) => {
+            ApplicationSource { target_revision: String::new(), ..a.clone() }
+                == ApplicationSource { target_revision: String::new(), ..b.clone() }
+        }
+    };
+    attempted.is_empty() || attempted.len() == wanted.len() && attempted.iter().zip(&wanted).all(|(a, b)| same(a, b))
 }
 
 #[cfg(test)]
@@ -287,8 +354,22 @@ mod tests {
             instance: "gateway",
             tracking: &Tracking::default(),
             revisions: &[commit.to_owned()],
+            heals: None,
+            failures: None,
             now: NOW.parse().unwrap(),
         })
+    }
+
+    fn told(answer: AutoSync) -> String {
+        match answer {
+            AutoSync::Sync { reason } => format!("sync: {reason}"),
+            AutoSync::Heal { attempt, reason, again_at: None, .. } => format!("heal {attempt}: {reason}"),
+            AutoSync::Heal { reason, again_at: Some(at), .. } => format!("heal: {reason}; again at {at}"),
+            AutoSync::No { reason, error: true, again_at: None } => format!("error: {reason}"),
+            AutoSync::No { error: true, again_at: Some(at), .. } => format!("error until {at}"),
+            AutoSync::No { again_at: Some(at), .. } => format!("no until {at}"),
+            AutoSync::No { reason, .. } => format!("no: {reason}"),
+        }
     }
 
     fn last(phase: &str, path: &str, heals: i64, finished: &str) -> Value {
@@ -375,16 +456,7 @@ mod tests {
                 "heal 1",
             ),
         ] {
-            let got = match ask(policy.clone(), last.clone(), states, commit) {
-                AutoSync::Sync { reason } => format!("sync: {reason}"),
-                AutoSync::Heal { attempt, reason, resources } => {
-                    assert_eq!(resources.len(), 1);
-                    format!("heal {attempt}: {reason}")
-                }
-                AutoSync::No { reason, error: true, .. } => format!("error: {reason}"),
-                AutoSync::No { again_at: Some(at), .. } => format!("no until {at}"),
-                AutoSync::No { reason, .. } => format!("no: {reason}"),
-            };
+            let got = told(ask(policy.clone(), last.clone(), states, commit));
             assert!(got.starts_with(want), "{policy} {last}\n{got}\n{want}");
         }
     }
@@ -394,5 +466,150 @@ mod tests {
         let mut partial = last("Succeeded", "a", 0, NOW);
         partial["operation"]["sync"]["resources"] = json!([{"kind": "ConfigMap", "name": "a"}]);
         assert!(matches!(ask(json!({}), partial, vec![drifted()], "aaaaaaaaaa"), AutoSync::Sync { .. }));
+    }
+
+    #[derive(Default)]
+    struct More<'a> {
+        states: Vec<ResourceState>,
+        commit: &'a str,
+        heals: Option<&'a HealHistory>,
+        failures: Option<u32>,
+    }
+
+    /// The same with annotations and with what is counted.
+    fn ask_more(annotations: Value, policy: Value, last: Value, more: More<'_>) -> String {
+        let application = Application::parse(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+            "metadata": {"name": "gateway", "namespace": "argocd", "annotations": annotations},
+            "spec": {
+                "source": {"repoURL": "https://git.example.com/a", "path": "a", "targetRevision": "main"},
+                "destination": {"name": "in-cluster", "namespace": "dev"},
+                "syncPolicy": {"automated": policy, "retry": {"limit": 2}},
+            },
+            "status": {"operationState": last},
+        }))
+        .unwrap();
+        let states = if more.states.is_empty() { vec![drifted()] } else { more.states };
+        let commit = if more.commit.is_empty() { "aaaaaaaaaa" } else { more.commit };
+        told(should_sync(&AutoInput {
+            application: &application,
+            resources: &states,
+            instance: "gateway",
+            tracking: &Tracking::default(),
+            revisions: &[commit.to_owned()],
+            heals: more.heals,
+            failures: more.failures,
+            now: NOW.parse().unwrap(),
+        }))
+    }
+
+    fn ended(phase: &str, source: Value, finished: &str) -> Value {
+        let mut last = last(phase, "a", 0, finished);
+        last["syncResult"]["source"] = source;
+        last
+    }
+
+    fn at(revision: &str) -> Value {
+        json!({"repoURL": "https://git.example.com/a", "path": "a", "targetRevision": revision})
+    }
+
+    #[test]
+    fn a_pinned_application_follows_its_pin() {
+        let pinned = |value: &str| json!({"lockstep.dev/pinned": value});
+        let healed = || ended("Succeeded", at("main"), "2026-01-05T11:00:00Z");
+        let older = json!({"repoURL": "https://git.example.com/a", "path": "older"});
+        let with_sources = json!({"commits": ["aaaaaaaaaa"], "sources": [older]}).to_string();
+        let heal = json!({"selfHeal": true});
+        for (value, last, want) in [
+            ("bbbbbbbbbb", json!(null), "no: pinned to bbbbbbb: other commits are not synced"),
+            ("aaaaaaaaaa", json!(null), "sync: aaaaaaa has not been synced yet"),
+            ("aaaaaaaaaa", healed(), "heal 1"),
+            // Recorded with the pin's own revision, it is the same attempt.
+            ("aaaaaaaaaa", ended("Succeeded", at("aaaaaaaaaa"), "2026-01-05T11:00:00Z"), "heal 1"),
+            (&with_sources, ended("Succeeded", older.clone(), "2026-01-05T11:00:00Z"), "heal 1"),
+            (&with_sources, healed(), "sync: aaaaaaa has not been synced yet"),
+            ("aaaaaaaaaa,b", json!(null), "error: the annotation lockstep.dev/pinned cannot be read"),
+        ] {
+            let got = ask_more(pinned(value), heal.clone(), last.clone(), More::default());
+            assert!(got.starts_with(want), "{value} {last}\n{got}\n{want}");
+        }
+    }
+
+    #[test]
+    fn an_approval_starts_a_manual_application_once() {
+        let approved = |value: &str| json!({"lockstep.dev/approved": value});
+        for (value, last, want) in [
+            ("aaaaaaaaaa by ada at 2026-01-05T11:30:00Z", json!(null), "sync: ada approved aaaaaaa"),
+            (
+                "aaaaaaaaaa by ada at 2026-01-05T11:30:00Z",
+                ended("Succeeded", at("main"), NOW),
+                "sync: ada approved aaaaaaa",
+            ),
+            (
+                "aaaaaaaaaa by ada at 2026-01-05T10:30:00Z",
+                ended("Succeeded", at("main"), NOW),
+                "no: the application has no",
+            ),
+            ("aaaaaaaaaa by ada", ended("Failed", at("main"), NOW), "no: the application has no"),
+            ("bbbbbbbbbb by ada", json!(null), "no: the application has no automated sync policy"),
+            ("aaaaaaa by ada", json!(null), "no: the application has no automated sync policy"),
+            ("aaaaaaaaaa", json!(null), "no: the application has no automated sync policy"),
+        ] {
+            let got = ask_more(approved(value), json!(null), last.clone(), More::default());
+            assert!(got.starts_with(want), "{value} {last}\n{got}\n{want}");
+        }
+    }
+
+    #[test]
+    fn retries() {
+        let failed = |finished: &str| ended("Failed", at("main"), finished);
+        for (failures, finished, want) in [
+            (Some(1), "2026-01-05T11:59:54Z", "sync: the last sync of aaaaaaa failed (boom); this is retry 1"),
+            (Some(1), "2026-01-05T11:59:56Z", "error until 2026-01-05T12:00:01Z"),
+            (Some(2), "2026-01-05T11:59:56Z", "error until 2026-01-05T12:00:06Z"),
+            (
+                Some(3),
+                "2026-01-05T11:00:00Z",
+                "error: the last sync of aaaaaaa failed (boom); it is tried again with the next commit",
+            ),
+            (
+                None,
+                "2026-01-05T11:00:00Z",
+                "error: the last sync of aaaaaaa failed (boom); it is tried again with the next commit",
+            ),
+        ] {
+            let more = More { failures, ..More::default() };
+            let got = ask_more(json!({}), json!({}), failed(finished), more);
+            assert!(got.starts_with(want), "{failures:?}\n{got}\n{want}");
+        }
+        let heal = json!({"selfHeal": true});
+        let more = More { failures: Some(3), ..More::default() };
+        let got = ask_more(json!({}), heal.clone(), failed("2026-01-05T11:55:00Z"), more);
+        assert_eq!(got, "error until 2026-01-05T12:05:00Z", "what is put right in the cluster is found");
+        let more = More { failures: Some(1), commit: "bbbbbbbbbb", ..More::default() };
+        let got = ask_more(json!({}), heal, failed("2026-01-05T11:59:59Z"), more);
+        assert_eq!(got, "sync: bbbbbbb has not been synced yet", "a newer commit does not wait for a retry");
+    }
+
+    #[test]
+    fn each_object_waits_by_itself() {
+        let heal = json!({"selfHeal": true});
+        let done = ended("Succeeded", at("main"), "2026-01-05T11:59:59Z");
+        let (fought, other) = (drifted(), {
+            let mut state = drifted();
+            state.key.name = "b".into();
+            state
+        });
+        let mut history = HealHistory::default();
+        history.healed(std::slice::from_ref(&fought.key), "2026-01-05T11:59:59Z".parse().unwrap());
+        for (states, want) in [
+            (vec![fought.clone()], "no until 2026-01-05T12:00:01Z"),
+            (vec![other.clone()], "heal 1: 1 object was changed"),
+            (vec![fought, other], "heal: 1 object was changed in the cluster; again at 2026-01-05T12:00:01Z"),
+        ] {
+            let more = More { states, heals: Some(&history), ..More::default() };
+            let got = ask_more(json!({}), heal.clone(), done.clone(), more);
+            assert!(got.starts_with(want), "{got}\n{want}");
+        }
     }
 }

@@ -309,4 +309,208 @@ mod tests {
              possible at 2026-01-06T06:00:00Z; it can be started by hand"
         );
     }
+
+    /// `now` and whether the window lets a sync through then.
+    fn states(window: Value, times: &[(&str, bool)]) {
+        for (now, open) in times {
+            let got = run(json!([window]), now, |_| {});
+            assert_eq!(got == WindowDecision::Open, *open, "{window} {now}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_open_from_its_first_instant_until_before_its_last() {
+        let edges = [
+            ("2026-01-05T21:59:59.999Z", false),
+            ("2026-01-05T22:00:00Z", true),
+            ("2026-01-06T05:59:59.999Z", true),
+            ("2026-01-06T06:00:00Z", false),
+        ];
+        states(night("allow"), &edges);
+        states(night("deny"), &edges.map(|(now, active)| (now, !active)));
+        // What opens at the time that was told is open at that time.
+        for (now, kind) in [("2026-01-05T12:00:00Z", "allow"), ("2026-01-05T23:00:00Z", "deny")] {
+            let told = opens(json!([night(kind)]), now, false);
+            assert_eq!(opens(json!([night(kind)]), &told, false), "open", "{kind} {told}");
+        }
+    }
+
+    #[test]
+    fn when_clocks_go_forward() {
+        // In Berlin 02:00 becomes 03:00 on the 29th of March 2026, at 01:00 UTC.
+        let berlin = |kind: &str, schedule: &str, duration: &str| json!({"kind": kind, "schedule": schedule, "duration": duration, "timeZone": "Europe/Berlin", "applications": ["*"]});
+        // Ten in the evening is an hour earlier by UTC afterwards, and eight hours are eight hours.
+        states(
+            berlin("deny", "0 22 * * *", "8h"),
+            &[
+                ("2026-03-28T20:59:59Z", true),
+                ("2026-03-28T21:00:00Z", false),
+                ("2026-03-29T04:59:59Z", false),
+                ("2026-03-29T05:00:00Z", true),
+                ("2026-03-29T19:59:59Z", true),
+                ("2026-03-29T20:00:00Z", false),
+            ],
+        );
+        // Half past two is skipped: the window begins as much later as the clocks were moved, and is as long as ever.
+        states(
+            berlin("allow", "30 2 * * *", "1h"),
+            &[
+                ("2026-03-28T01:30:00Z", true),
+                ("2026-03-29T00:59:59Z", false),
+                ("2026-03-29T01:29:59Z", false),
+                ("2026-03-29T01:30:00Z", true),
+                ("2026-03-29T02:29:59Z", true),
+                ("2026-03-29T02:30:00Z", false),
+                ("2026-03-30T00:30:00Z", true),
+            ],
+        );
+        let skipped = berlin("allow", "30 2 * * *", "1h");
+        assert_eq!(opens(json!([skipped]), "2026-03-28T12:00:00Z", false), "2026-03-29T01:30:00Z");
+        // A window that begins before and ends after the skipped hour.
+        let across = berlin("deny", "30 1 * * *", "1h");
+        assert_eq!(opens(json!([across]), "2026-03-29T00:45:00Z", false), "2026-03-29T01:30:00Z");
+    }
+
+    #[test]
+    fn when_clocks_go_back() {
+        // In Berlin 03:00 becomes 02:00 on the 25th of October 2026, at 01:00 UTC.
+        let berlin = |kind: &str, schedule: &str, duration: &str| json!({"kind": kind, "schedule": schedule, "duration": duration, "timeZone": "Europe/Berlin", "applications": ["*"]});
+        states(
+            berlin("deny", "0 22 * * *", "8h"),
+            &[
+                ("2026-10-24T19:59:59Z", true),
+                ("2026-10-24T20:00:00Z", false),
+                ("2026-10-25T03:59:59Z", false),
+                ("2026-10-25T04:00:00Z", true),
+                ("2026-10-25T20:59:59Z", true),
+                ("2026-10-25T21:00:00Z", false),
+            ],
+        );
+        // Half past two comes twice: the window begins the first time, and not again an hour later.
+        states(
+            berlin("allow", "30 2 * * *", "45m"),
+            &[
+                ("2026-10-25T00:29:59Z", false),
+                ("2026-10-25T00:30:00Z", true),
+                ("2026-10-25T01:14:59Z", true),
+                ("2026-10-25T01:15:00Z", false),
+                ("2026-10-25T01:30:00Z", false),
+                ("2026-10-26T01:30:00Z", true),
+            ],
+        );
+        let doubled = berlin("allow", "30 2 * * *", "45m");
+        assert_eq!(opens(json!([doubled]), "2026-10-25T01:20:00Z", false), "2026-10-26T01:30:00Z");
+        // Every hour is every hour, the doubled one twice.
+        states(
+            berlin("allow", "30 * * * *", "10m"),
+            &[("2026-10-25T00:35:00Z", true), ("2026-10-25T01:35:00Z", true), ("2026-10-25T01:20:00Z", false)],
+        );
+        // The offset is that of the window's time, whatever it is when the question is asked.
+        let new_york = json!({
+            "kind": "allow", "schedule": "0 9 * * *", "duration": "1h", "timeZone": "America/New_York", "applications": ["*"],
+        });
+        assert_eq!(opens(json!([new_york]), "2026-10-31T15:00:00Z", false), "2026-11-01T14:00:00Z");
+        assert_eq!(opens(json!([new_york]), "2026-03-07T15:00:00Z", false), "2026-03-08T13:00:00Z");
+    }
+
+    #[test]
+    fn allow_and_deny_together() {
+        let window = |kind: &str, schedule: &str, duration: &str, manual: bool| json!({"kind": kind, "schedule": schedule, "duration": duration, "manualSync": manual, "applications": ["*"]});
+        let (day, lunch) = (window("allow", "0 8 * * *", "10h", false), window("deny", "0 12 * * *", "1h", false));
+        let both = || json!([day, lunch]);
+        for (now, want) in [
+            ("2026-01-05T07:00:00Z", "2026-01-05T08:00:00Z"),
+            ("2026-01-05T09:00:00Z", "open"),
+            ("2026-01-05T12:30:00Z", "2026-01-05T13:00:00Z"),
+            ("2026-01-05T13:00:00Z", "open"),
+            ("2026-01-05T18:00:00Z", "2026-01-06T08:00:00Z"),
+        ] {
+            assert_eq!(opens(both(), now, false), want, "{now}");
+        }
+        // When the deny window ends the allow window has ended too.
+        let until_evening = window("deny", "0 12 * * *", "8h", false);
+        assert_eq!(opens(json!([day, until_evening]), "2026-01-05T12:30:00Z", false), "2026-01-06T08:00:00Z");
+        // By hand: every window that is in the way has to say so, and those that are not in the way do not matter.
+        let (free_lunch, free_day) =
+            (window("deny", "0 12 * * *", "1h", true), window("allow", "0 8 * * *", "10h", true));
+        for (windows, now, want) in [
+            (json!([day, free_lunch]), "2026-01-05T12:30:00Z", "open"),
+            (json!([free_day, lunch]), "2026-01-05T12:30:00Z", "2026-01-05T13:00:00Z"),
+            (json!([free_day, free_lunch]), "2026-01-05T07:00:00Z", "open"),
+            (json!([day, free_day]), "2026-01-05T07:00:00Z", "2026-01-05T08:00:00Z"),
+            (json!([day, free_lunch]), "2026-01-05T07:00:00Z", "2026-01-05T08:00:00Z"),
+        ] {
+            assert_eq!(opens(windows.clone(), now, true), want, "{windows} {now}");
+        }
+    }
+
+    #[test]
+    fn overrun_needs_the_word_of_every_window_in_the_way() {
+        let deny = |overrun: bool| {
+            let mut window = night("deny");
+            window["syncOverrun"] = json!(overrun);
+            window
+        };
+        let mut allow = json!({"kind": "allow", "schedule": "0 8 * * *", "duration": "10h", "applications": ["*"]});
+        let mut closed_allow = allow.clone();
+        closed_allow["syncOverrun"] = json!(true);
+        let dark = "2026-01-05T23:00:00Z";
+        for (windows, now, since, want) in [
+            (json!([deny(true), deny(true)]), dark, "2026-01-05T21:00:00Z", true),
+            (json!([deny(true), deny(false)]), dark, "2026-01-05T21:00:00Z", false),
+            (json!([closed_allow]), "2026-01-05T18:30:00Z", "2026-01-05T17:00:00Z", true),
+            (json!([allow]), "2026-01-05T18:30:00Z", "2026-01-05T17:00:00Z", false),
+            (json!([closed_allow, allow]), "2026-01-05T18:30:00Z", "2026-01-05T17:00:00Z", false),
+            (json!([closed_allow]), "2026-01-05T18:30:00Z", "2026-01-05T07:00:00Z", false),
+        ] {
+            let got = run(windows.clone(), now, |request| request.running_since = Some(since.parse().unwrap()));
+            assert_eq!(got == WindowDecision::Open, want, "{windows} {now} {since}");
+        }
+        // One that was started by hand may end if it may be started by hand.
+        allow["manualSync"] = json!(true);
+        let got = run(json!([allow]), dark, |request| {
+            request.manual = true;
+            request.running_since = Some("2026-01-05T22:30:00Z".parse().unwrap());
+        });
+        assert_eq!(got, WindowDecision::Open);
+    }
+
+    #[test]
+    fn sentences_of_allow_windows() {
+        let windows = json!([
+            {"kind": "allow", "schedule": "0 8 * * 1-5", "duration": "10h", "timeZone": "Europe/Berlin", "applications": ["*"]},
+        ]);
+        let WindowDecision::Closed { reason, opens_at } = run(windows, "2026-03-28T12:00:00Z", |_| {}) else {
+            panic!()
+        };
+        assert_eq!(
+            reason,
+            "Sync operation blocked by sync window: the allow window \"0 8 * * 1-5\" for 10h Europe/Berlin is not open; the next sync \
+             is possible at 2026-03-30T06:00:00Z"
+        );
+        assert_eq!(opens_at.map(|at| at.to_string()).as_deref(), Some("2026-03-30T06:00:00Z"));
+        let always = json!([{"kind": "deny", "schedule": "* * * * *", "duration": "1h", "applications": ["*"]}]);
+        let WindowDecision::Closed { reason, opens_at: None } = run(always, "2026-03-28T12:00:00Z", |_| {}) else {
+            panic!()
+        };
+        assert!(reason.ends_with(" is active"), "{reason}");
+    }
+
+    #[test]
+    fn and_or() {
+        let dark = "2026-01-05T23:00:00Z";
+        let (yes, no) = (["gate*"], ["other"]);
+        for (application, namespace, cluster) in (0..8).map(|bits| (bits & 1 == 1, bits & 2 == 2, bits & 4 == 4)) {
+            let pick = |hit: bool, right: &'static str| if hit { vec![right] } else { no.to_vec() };
+            for and in [true, false] {
+                let window = json!({
+                    "kind": "deny", "schedule": "0 22 * * *", "duration": "8h", "andOperator": and,
+                    "applications": pick(application, yes[0]), "namespaces": pick(namespace, "pro?"), "clusters": pick(cluster, "prod"),
+                });
+                let hits = [application, namespace, cluster];
+                let want = if and { hits.iter().all(|hit| *hit) } else { hits.iter().any(|hit| *hit) };
+                assert_eq!(run(json!([window]), dark, |_| {}) != WindowDecision::Open, want, "{window}");
+            }
+        }
+    }
 }

@@ -9,10 +9,16 @@ use crate::github::client::GithubClient;
 use crate::hooks::Hooks;
 use crate::outbox::Limits;
 use crate::pulls::PullRequests;
+use crate::redelivery::Redeliveries;
 use crate::{ForgeKind, RepositoryRef};
 
 /// Everything that Lockstep asks of a forge.
-pub trait ForgeClient: FeedbackWriter + PullRequests + Hooks {}
+pub trait ForgeClient: FeedbackWriter + PullRequests + Hooks {
+    /// The way to failed deliveries. `None` where the forge offers none, or only to those who have a credential.
+    fn redeliveries(&self) -> Option<&dyn Redeliveries> {
+        None
+    }
+}
 
 /// Who Lockstep is at a forge.
 #[derive(Clone)]

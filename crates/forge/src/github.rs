@@ -4,4 +4,5 @@ pub(crate) mod client;
 mod feedback;
 mod hooks;
 mod pulls;
+mod redelivery;
 pub(crate) mod webhook;

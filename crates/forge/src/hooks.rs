@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::redelivery::leads_to_lockstep;
 use crate::{FeedbackError, RepositoryRef};
 
 /// What [`Hooks::ensure_webhook`] did. A forge never tells a webhook's secret, so one that exists is always written.
@@ -35,17 +36,24 @@ pub(crate) struct HookJson {
     pub(crate) id: u64,
     #[serde(default)]
     config: HookConfig,
+    active: Option<bool>,
 }
 
+/// The part of a webhook's configuration that matters.
 #[derive(serde::Deserialize, Default)]
-struct HookConfig {
-    url: Option<String>,
+pub(crate) struct HookConfig {
+    pub(crate) url: Option<String>,
 }
 
 impl HookJson {
     /// True if it sends to `url`, give or take a slash at the end.
     pub(crate) fn sends_to(&self, url: &str) -> bool {
         self.config.url.as_deref().is_some_and(|own| own.trim_end_matches('/') == url.trim_end_matches('/'))
+    }
+
+    /// True if it is switched on and leads to some receiver of Lockstep.
+    pub(crate) fn is_lockstep(&self) -> bool {
+        self.active != Some(false) && self.config.url.as_deref().is_some_and(leads_to_lockstep)
     }
 }
 

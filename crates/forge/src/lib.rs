@@ -1,6 +1,7 @@
 //! GitHub and Gitea, as Lockstep sees them: webhooks in ([`webhook`]), checks and deployments out ([`feedback`], and
-//! [`outbox`], which writes them in order and within the forge's limits), open pull requests ([`pulls`]), and the
-//! webhook's own installation ([`hooks`]). A forge is a folder with the same files as its neighbour.
+//! [`outbox`], which writes them in order and within the forge's limits), open pull requests ([`pulls`]), the webhook's own
+//! installation ([`hooks`]), and failed deliveries once more ([`redelivery`], which only GitHub has). A forge is a folder with
+//! the same files as its neighbour.
 //!
 //! This crate never reads Git content and never trusts a payload further than "look there": a credential is only ever
 //! sent to the address that was configured with it, never to one that a payload names.
@@ -33,6 +34,7 @@ pub mod hooks;
 mod kind;
 pub mod outbox;
 pub mod pulls;
+pub mod redelivery;
 pub mod webhook;
 
 pub use accounts::{Account, AccountError, Credential, ForgeAccount, ForgeClient, Forges};

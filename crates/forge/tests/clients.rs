@@ -346,3 +346,158 @@ async fn a_webhook_is_created_and_then_updated() {
         assert!(created["events"].as_array().unwrap().contains(&json!("pull_request")));
     }
 }
+
+const RECEIVER: &str = "https://lockstep.example/webhooks/github";
+
+fn delivery(id: u64, delivered_at: &str, status_code: u16) -> Value {
+    json!({
+        "id": id, "guid": format!("guid-{id}"), "delivered_at": delivered_at, "redelivery": false, "duration": 0.1,
+        "status": if status_code == 202 { "OK" } else { "failed to connect to host" }, "status_code": status_code,
+        "event": "push", "action": null, "installation_id": null, "repository_id": 1, "throttled_at": null,
+    })
+}
+
+#[tokio::test]
+async fn failed_deliveries_are_listed_by_pages_and_asked_for_again() {
+    let double = Double::start(|line, _| match line.split_once("/deliveries") {
+        None => answer(
+            200,
+            json!([
+                { "id": 2, "active": true, "config": { "url": "https://ci.example/hook" } },
+                { "id": 3, "active": true, "config": { "url": RECEIVER } },
+                { "id": 4, "active": true, "config": { "url": "https://other.example/x/api/webhook/" } },
+                { "id": 5, "active": false, "config": { "url": RECEIVER } },
+                { "id": 6, "active": true, "config": {} },
+            ]),
+        ),
+        Some((_, rest)) if rest.ends_with("/attempts") => answer(202, json!({})),
+        Some((_, rest)) => {
+            let (page, next) = match rest {
+                "?per_page=100" => {
+                    (json!([delivery(9, "2026-05-03T00:00:09Z", 502), delivery(8, "2026-05-03T00:00:08Z", 202)]), "a+b")
+                }
+                "?per_page=100&cursor=a%2Bb" => {
+                    (json!([delivery(7, "2026-05-02T00:00:00Z", 500), delivery(6, "2026-04-01T00:00:00Z", 500)]), "c")
+                }
+                _ => (json!([]), "d"),
+            };
+            // A link to another host is no reason to send the token there.
+            let next = next.replace('+', "%2B");
+            let link = format!("<http://evil.example/repositories/1/hooks/3/deliveries?cursor={next}>; rel=\"next\"");
+            Answer { headers: vec![("link", link)], ..answer(200, page) }
+        }
+    });
+    let client = double.client(ForgeKind::Github, token());
+    let redeliveries = client.redeliveries().unwrap();
+    let hooks = redeliveries.hooks(&repository()).await.unwrap();
+    let paths: Vec<_> = hooks.iter().map(|hook| hook.path()).collect();
+    assert_eq!(paths, ["/repos/acme/gateway/hooks/3", "/repos/acme/gateway/hooks/4"]);
+    let since = "2026-05-01T00:00:00Z".parse().unwrap();
+    let attempts = redeliveries.attempts(&hooks[0], since).await.unwrap();
+    let seen: Vec<_> = attempts.iter().map(|one| (one.id, one.guid.as_str(), one.outcome)).collect();
+    use forge::redelivery::Outcome::{Delivered, Failed};
+    assert_eq!(seen, [(9, "guid-9", Failed), (8, "guid-8", Delivered), (7, "guid-7", Failed)]);
+    redeliveries.redeliver(&hooks[0], 9).await.unwrap();
+    let base = "/repos/acme/gateway/hooks";
+    assert_eq!(
+        double.lines(),
+        [
+            format!("GET {base}?per_page=100"),
+            format!("GET {base}/3/deliveries?per_page=100"),
+            format!("GET {base}/3/deliveries?per_page=100&cursor=a%2Bb"),
+            format!("POST {base}/3/deliveries/9/attempts"),
+        ],
+        "no page is read that is too old"
+    );
+    assert!(double.calls.lock().unwrap().iter().all(|call| call.authorization == "Bearer t0ken"));
+}
+
+#[tokio::test]
+async fn an_organisations_webhook_counts_where_the_repository_has_none() {
+    let own = |status| (status, json!([{ "id": 1, "config": { "url": "https://ci.example" } }]));
+    let organisation = |url: &str| (200, json!([{ "id": 7, "config": { "url": url } }]));
+    let refused = |status| (status, json!({ "message": "Resource not accessible by personal access token" }));
+    let repository_right = "Webhooks: read and write\" of the repository (a classic token: the scope admin:repo_hook)";
+    let organisation_right = "the scope admin:org_hook";
+    for (what, own, organisation, expected) in [
+        ("both are shown", own(200), organisation(RECEIVER), Ok(vec!["/orgs/acme/hooks/7"])),
+        ("the repository's are not", refused(403), organisation(RECEIVER), Ok(vec!["/orgs/acme/hooks/7"])),
+        ("nor has the organisation one", refused(404), organisation("https://ci.example"), Err(repository_right)),
+        ("none is shown", refused(403), refused(404), Err(repository_right)),
+        ("there is none", own(200), organisation("https://ci.example"), Ok(vec![])),
+        ("the organisation's are not shown", own(200), refused(403), Err(organisation_right)),
+    ] {
+        let double = Double::start(move |line, _| {
+            let (status, body) = if line.starts_with("GET /orgs/") { &organisation } else { &own };
+            answer(*status, body.clone())
+        });
+        let client = double.client(ForgeKind::Github, token());
+        let found = client.redeliveries().unwrap().hooks(&repository()).await;
+        match (found, expected) {
+            (Ok(hooks), Ok(paths)) => assert!(hooks.iter().map(|hook| hook.path()).eq(paths), "{what}: {hooks:?}"),
+            (Err(error), Err(words)) => {
+                assert!(error.to_string().contains(words), "{what}: {error}");
+                assert!(
+                    matches!(error, FeedbackError::Unauthorized { .. } | FeedbackError::NotFound { .. }),
+                    "{what}: {error:?}"
+                );
+            }
+            (found, expected) => panic!("{what}: {found:?}, not {expected:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn trouble_with_a_list_of_webhooks_is_no_empty_list() {
+    for (status, headers, expected) in [
+        (502, vec![], "Transient"),
+        (403, vec![("retry-after", "7".to_owned())], "RateLimited"),
+        (500, vec![], "Transient"),
+    ] {
+        let double = Double::start(move |_, _| Answer { headers: headers.clone(), ..answer(status, json!({})) });
+        let client = double.client(ForgeKind::Github, token());
+        let error = client.redeliveries().unwrap().hooks(&repository()).await.unwrap_err();
+        assert!(format!("{error:?}").starts_with(expected), "{status}: {error:?}");
+        assert_eq!(double.lines().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_app_asks_for_its_own_webhook_as_itself() {
+    let double = Double::start(|line, _| match line {
+        "GET /app/hook/config" => answer(200, json!({ "url": RECEIVER, "content_type": "json" })),
+        line if line.ends_with("/installation") => answer(200, json!({ "id": 77 })),
+        line if line.ends_with("/access_tokens") => answer(
+            201,
+            json!({ "token": "ghs_1", "expires_at": "2099-01-01T00:00:00Z", "permissions": {}, "repositories": [] }),
+        ),
+        line if line.ends_with("/attempts") => answer(202, json!({})),
+        line if line.starts_with("GET /app/hook/deliveries") => {
+            answer(200, json!([delivery(9, "2026-05-03T00:00:09Z", 502)]))
+        }
+        _ => answer(403, json!({ "message": "Resource not accessible by integration" })),
+    });
+    let private_key_pem = include_str!("data/throwaway-rsa-key.pem").to_owned();
+    let client = double.client(ForgeKind::Github, Credential::App { id: 5, private_key_pem });
+    let redeliveries = client.redeliveries().unwrap();
+    let hooks = redeliveries.hooks(&repository()).await.unwrap();
+    assert_eq!(hooks.iter().map(|hook| hook.path()).collect::<Vec<_>>(), ["/app/hook"]);
+    let attempts = redeliveries.attempts(&hooks[0], jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    redeliveries.redeliver(&hooks[0], attempts[0].id).await.unwrap();
+    let calls = double.calls.lock().unwrap();
+    let of_the_app: Vec<_> = calls.iter().filter(|call| call.line.contains("/app/hook")).collect();
+    let lines: Vec<_> = of_the_app.iter().map(|call| call.line.as_str()).collect();
+    assert_eq!(
+        lines,
+        ["GET /app/hook/config", "GET /app/hook/deliveries?per_page=100", "POST /app/hook/deliveries/9/attempts"]
+    );
+    assert!(of_the_app.iter().all(|call| call.authorization.matches('.').count() == 2), "a JWT has three parts");
+}
+
+#[tokio::test]
+async fn nobody_asks_gitea_or_without_a_credential() {
+    let double = Double::start(|_, _| answer(200, json!([])));
+    assert!(double.client(ForgeKind::Gitea, token()).redeliveries().is_none());
+    assert!(double.client(ForgeKind::Github, Credential::None).redeliveries().is_none());
+    assert!(double.lines().is_empty());
+}

@@ -186,6 +186,43 @@ pub enum GitError {
         /// What happened.
         message: String,
     },
+    /// A program that verifies signatures cannot be started.
+    #[error("{program} cannot be run: {message}; install GnuPG 2.2 and OpenSSH 8.8 or newer and put them on PATH")]
+    NoProgram {
+        /// `gpg` or `ssh-keygen`.
+        program: &'static str,
+        /// What happened.
+        message: String,
+    },
+    /// What was given as a public key is none.
+    #[error("the signing key {key} cannot be used: {reason}")]
+    InvalidKey {
+        /// Which: the entry or line, and where it stands.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There was no answer about a signature. Worth another try.
+    #[error("{what} cannot be verified: {message}; it is tried again")]
+    NotVerified {
+        /// What was to be verified.
+        what: String,
+        /// What happened.
+        message: String,
+    },
+    /// More commits have to be verified than anybody would wait for.
+    #[error(
+        "{repository}: more than {limit} commits before {commit} have to be verified; review them and sign a commit with the \
+         trailer `Argocd-gpg-seal: WHY`, before which nothing is verified"
+    )]
+    HistoryTooLong {
+        /// The repository.
+        repository: String,
+        /// The newest of them.
+        commit: String,
+        /// How many are verified.
+        limit: usize,
+    },
     /// The local disk.
     #[error("{action}: {message}; check the disk and the permissions of the data directory")]
     Disk {
@@ -206,6 +243,7 @@ impl GitError {
                 | Self::TimedOut { .. }
                 | Self::NotThereYet { .. }
                 | Self::Damaged { .. }
+                | Self::NotVerified { .. }
                 | Self::Disk { .. }
         )
     }
@@ -376,6 +414,8 @@ mod tests {
         assert!(GitError::Unreachable { repository: r(), message: m() }.is_transient());
         assert!(GitError::NotThereYet { repository: r(), what: m() }.is_transient());
         assert!(GitError::TimedOut { repository: r(), after: Duration::from_secs(3) }.is_transient());
+        assert!(GitError::NotVerified { what: m(), message: m() }.is_transient());
+        assert!(!GitError::InvalidKey { key: m(), reason: m() }.is_transient());
         assert!(!GitError::AuthenticationFailed { repository: r(), message: m() }.is_transient());
         assert!(!GitError::RepositoryNotFound { repository: r(), message: m() }.is_transient());
         assert!(!GitError::TooLarge { what: m(), limit: 1 }.is_transient());

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::error::Complaint;
 use crate::mirror::{Mirror, Tip, local_ref};
 use crate::process::{Failure, Program, Run};
+use crate::signature::Rings;
 use crate::{Commit, Credentials, GitError, RepositoryUrl};
 
 /// Refs fetched by one process.
@@ -79,6 +80,7 @@ pub(crate) struct Shared {
     /// Bounds the processes that run at once over all repositories.
     pub processes: Semaphore,
     pub packing: Semaphore,
+    pub rings: Rings,
 }
 
 impl Fetcher {

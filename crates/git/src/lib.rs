@@ -2,7 +2,8 @@
 //!
 //! Each repository has a bare mirror in a folder. The `git` program fetches into it, because it knows every server, proxy
 //! and key; reading happens in this process. A pushed commit costs one `git fetch`, shared by all who wait for the same
-//! repository, and whatever is asked afterwards costs no process at all.
+//! repository, and whatever is asked afterwards costs no process at all, except who signed a commit: that takes a `gpg` or two
+//! or three `ssh-keygen`, once.
 //!
 //! This crate never writes to a remote, never runs anything that a repository contains (no hooks, filters or submodules),
 //! never writes outside the folders that it is given, and never puts a credential on a command line, into a URL or into an
@@ -39,6 +40,7 @@ mod mirror;
 mod process;
 mod repository;
 mod revision;
+mod signature;
 mod snapshot;
 mod tree;
 mod url;
@@ -51,6 +53,7 @@ pub use error::GitError;
 pub use materialize::{Limits, Materialized};
 pub use repository::{Fetched, Git, GitConfig, Repository};
 pub use revision::{Resolved, Revision, VersionRange};
+pub use signature::{Keys, Signature, Verified};
 pub use snapshot::{Entry, Snapshot, Trail};
 pub use tree::EntryKind;
 pub use url::{RepositoryKey, RepositoryUrl, Transport};

@@ -255,8 +255,17 @@ impl Mirror {
                     Kind::Tree | Kind::Blob => break,
                 }
             }
-            Err(GitError::NotACommit { repository: self.repository.clone(), what: id.to_string() })
+            Err(self.not_a_commit(id))
         })
+    }
+
+    /// What an object that has been fetched is.
+    pub(crate) fn kind(&self, id: ObjectId) -> Result<Kind, GitError> {
+        self.with(|repository| repository.find_header(id).map(|header| header.kind()).map_err(|e| self.damage(e)))
+    }
+
+    pub(crate) fn not_a_commit(&self, id: ObjectId) -> GitError {
+        GitError::NotACommit { repository: self.repository.clone(), what: id.to_string() }
     }
 
     /// Where a ref of the remote stood at the last fetch.

@@ -1,5 +1,5 @@
-//! Running `git` for what needs the network: with a clean environment, credentials that no other process can see, a
-//! time limit and a limit on what it may say.
+//! Running `git` for what needs the network, and the programs that verify signatures: with a clean environment, credentials
+//! that no other process can see, a time limit and a limit on what they may say.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,10 @@ use crate::{GitError, RepositoryUrl};
 const MAX_OUTPUT: u64 = 256 << 20;
 /// A forge may send messages without end; the first of them are enough for a person.
 const MAX_COMPLAINT: u64 = 64 << 10;
+/// What `gpg` or `ssh-keygen` may say about a signature or a list of keys.
+const MAX_ANSWER: u64 = 4 << 20;
+/// Verifying takes milliseconds.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// No run of git takes so long.
 const ABANDONED: Duration = Duration::from_secs(3600);
 /// Variables of our own environment that git needs to reach the outside.
@@ -77,6 +81,14 @@ pub(crate) enum Failure {
     Local(GitError),
 }
 
+/// What a program that verifies signatures has said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub success: bool,
+    pub output: String,
+    pub complaint: String,
+}
+
 /// Credentials on their way to git: environment variables, and files that vanish with this value.
 #[derive(Default)]
 pub(crate) struct Access {
@@ -95,15 +107,13 @@ impl Program {
         for folder in [&home, &scratch] {
             std::fs::create_dir_all(folder).map_err(GitError::disk(format!("creating {}", folder.display())))?;
         }
-        let search = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&search).map(|folder| folder.join("git")).find(|file| file.is_file());
-        let path = found.ok_or_else(|| GitError::NoGit { message: "there is no git on PATH".into() })?;
+        let path = on_path("git").ok_or_else(|| GitError::NoGit { message: "there is no git on PATH".into() })?;
         let program = Self { path, home, scratch, started: AtomicU64::new(0) };
         program.clear_abandoned();
         Ok(program)
     }
 
-    /// How many processes have been started; each of git's own children not counted.
+    /// How many processes have been started; each program's own children not counted.
     pub(crate) fn started(&self) -> u64 {
         self.started.load(Ordering::Relaxed)
     }
@@ -237,7 +247,7 @@ impl Program {
     /// Runs git and returns what it wrote to standard output.
     pub(crate) async fn run(&self, run: Run<'_>, access: &Access) -> Result<Vec<u8>, Failure> {
         let mut child = self.start(&run, access)?;
-        let answered = tokio::time::timeout(run.limit, communicate(&mut child, &run.input)).await;
+        let answered = tokio::time::timeout(run.limit, communicate(&mut child, &run.input, MAX_OUTPUT)).await;
         let Ok(answered) = answered else {
             let _ = child.kill().await;
             return Err(Failure::TimedOut);
@@ -251,6 +261,48 @@ impl Program {
         }
         let complaint = String::from_utf8_lossy(&complaint);
         Err(Failure::Complaint { kind: Complaint::of(&complaint), message: access.scrub(&complaint) })
+    }
+
+    /// Runs a program that verifies signatures. It gets nothing of our environment and has nobody to ask.
+    pub(crate) async fn ask(
+        &self,
+        name: &'static str,
+        arguments: Vec<OsString>,
+        input: &[u8],
+    ) -> Result<Answer, GitError> {
+        self.ask_within(ANSWER_LIMIT, name, arguments, input).await
+    }
+
+    async fn ask_within(
+        &self,
+        limit: Duration,
+        name: &'static str,
+        arguments: Vec<OsString>,
+        input: &[u8],
+    ) -> Result<Answer, GitError> {
+        let no_program = |message| GitError::NoProgram { program: name, message };
+        let path = on_path(name).ok_or_else(|| no_program("it is not on PATH".into()))?;
+        let mut command = Command::new(path);
+        command.env_clear();
+        command.envs(["PATH", "TMPDIR", "LD_LIBRARY_PATH"].into_iter().filter_map(|n| Some((n, std::env::var_os(n)?))));
+        command.env("HOME", &self.home).env("LC_ALL", "C").env("TZ", "UTC");
+        command.args(arguments).current_dir(&self.home);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        self.started.fetch_add(1, Ordering::Relaxed);
+        let mut child = command.spawn().map_err(|error| no_program(error.to_string()))?;
+        let failed = |message: String| GitError::NotVerified { what: format!("a signature (with {name})"), message };
+        let answered = tokio::time::timeout(limit, communicate(&mut child, input, MAX_ANSWER)).await;
+        let Ok(answered) = answered else {
+            let _ = child.kill().await;
+            return Err(failed(format!("no answer within {} s", limit.as_secs_f32())));
+        };
+        let (status, output, complaint) = answered.map_err(|error| failed(error.to_string()))?;
+        if status.code().is_none() || output.len() as u64 > MAX_ANSWER {
+            let fault = if status.code().is_none() { status.to_string() } else { "it said too much".to_owned() };
+            return Err(failed(fault));
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Answer { success: status.success(), output: text(&output), complaint: text(&complaint) })
     }
 
     fn start(&self, run: &Run<'_>, access: &Access) -> Result<Child, Failure> {
@@ -279,6 +331,18 @@ impl Program {
     }
 }
 
+fn on_path(name: &str) -> Option<PathBuf> {
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&search).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+impl Answer {
+    /// What the program complained about, for a person.
+    pub(crate) fn words(&self) -> String {
+        Access::default().scrub(&self.complaint)
+    }
+}
+
 /// A password written into the URL counts when nothing else is configured.
 fn with_url_password(url: &RepositoryUrl, credential: Option<Credential>) -> Credential {
     let mut credential = credential.unwrap_or_default();
@@ -298,7 +362,11 @@ fn quoted(path: &str) -> String {
     format!("'{}'", path.replace('\'', r"'\''"))
 }
 
-async fn communicate(child: &mut Child, input: &[u8]) -> std::io::Result<(std::process::ExitStatus, Vec<u8>, Vec<u8>)> {
+async fn communicate(
+    child: &mut Child,
+    input: &[u8],
+    most: u64,
+) -> std::io::Result<(std::process::ExitStatus, Vec<u8>, Vec<u8>)> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async move {
         if let Some(mut stdin) = stdin {
@@ -306,7 +374,7 @@ async fn communicate(child: &mut Child, input: &[u8]) -> std::io::Result<(std::p
             let _ = stdin.write_all(input).await;
         }
     };
-    let ((), output, complaint) = tokio::join!(feed, read(stdout, MAX_OUTPUT + 1), read(stderr, MAX_COMPLAINT));
+    let ((), output, complaint) = tokio::join!(feed, read(stdout, most + 1), read(stderr, MAX_COMPLAINT));
     Ok((child.wait().await?, output?, complaint?))
 }
 
@@ -439,5 +507,30 @@ mod tests {
         let url = RepositoryUrl::parse("https://joe:hunter2@f.example/a/b").unwrap();
         assert_eq!(with_url_password(&url, None), Credential::basic("joe", "hunter2"));
         assert_eq!(with_url_password(&url, Some(Credential::token("t"))), Credential::token("t"));
+    }
+
+    #[tokio::test]
+    async fn programs_that_verify_get_nothing_of_us_and_have_little_time() {
+        let root = tempfile::tempdir().unwrap();
+        let program = Program::find(root.path()).unwrap();
+        let limit = Duration::from_secs(20);
+        let answer = program.ask_within(limit, "env", Vec::new(), b"").await.unwrap();
+        let names: Vec<&str> = answer.output.lines().filter_map(|line| line.split('=').next()).collect();
+        let allowed = ["PATH", "TMPDIR", "LD_LIBRARY_PATH", "HOME", "LC_ALL", "TZ"];
+        assert!(answer.success && names.iter().all(|name| allowed.contains(name)), "{names:?}");
+        assert!(answer.output.contains(&format!("HOME={}", root.path().join("home").display())), "{}", answer.output);
+        let answer = program.ask_within(limit, "cat", Vec::new(), b"what goes in").await.unwrap();
+        assert_eq!((answer.success, answer.output.as_str()), (true, "what goes in"));
+
+        let error = program.ask_within(limit, "no-such-program", Vec::new(), b"").await.unwrap_err();
+        assert!(matches!(error, GitError::NoProgram { program: "no-such-program", .. }), "{error}");
+        let error = program.ask_within(Duration::from_millis(50), "sleep", vec!["60".into()], b"").await.unwrap_err();
+        assert!(matches!(&error, GitError::NotVerified { .. }) && error.is_transient(), "{error}");
+        let much = vec!["-c".into(), format!("{}", MAX_ANSWER + 1).into(), "/dev/zero".into()];
+        let error = program.ask_within(limit, "head", much, b"").await.unwrap_err();
+        assert!(error.to_string().contains("it said too much"), "{error}");
+        let kill = vec!["-c".into(), "kill -9 $$".into()];
+        let error = program.ask_within(limit, "sh", kill, b"").await.unwrap_err();
+        assert!(matches!(error, GitError::NotVerified { .. }), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use crate::fetch::{Fetcher, Got, Listing, Shared, Target};
 use crate::mirror::{Mirror, Tip};
 use crate::process::Program;
 use crate::revision::check_full_ref;
+use crate::signature::Rings;
 use crate::snapshot::Inner;
 use crate::{Commit, Credentials, GitError, RepositoryUrl, Resolved, Revision, Snapshot, VersionRange, changes};
 
@@ -20,6 +21,8 @@ use crate::{Commit, Credentials, GitError, RepositoryUrl, Resolved, Revision, Sn
 const MAX_PROCESSES: usize = 16;
 /// How long the name of the default branch is believed while its commit agrees with `HEAD`'s.
 const HEAD_BELIEVED: Duration = Duration::from_secs(600);
+/// Version constraints whose tags are remembered. Beyond that all are forgotten until they are resolved again.
+const MAX_MEANINGS: usize = 10_000;
 
 /// How to fetch, from where, and how much.
 pub struct GitConfig {
@@ -49,6 +52,8 @@ pub struct Repository {
     fetcher: Arc<Fetcher>,
     listing: tokio::sync::Mutex<Option<(Instant, Arc<Listing>)>>,
     head: Mutex<Option<(Instant, String)>>,
+    /// The tags that version constraints were resolved to last.
+    meanings: Mutex<HashMap<String, String>>,
 }
 
 /// What a fetch of a pushed commit brought.
@@ -76,6 +81,7 @@ impl Git {
             allow_local: config.allow_local,
             processes: Semaphore::new(MAX_PROCESSES),
             packing: Semaphore::new(1),
+            rings: Rings::open(&root)?,
         };
         Ok(Self { shared: Arc::new(shared), root, repositories: Arc::default() })
     }
@@ -100,12 +106,13 @@ impl Git {
                 fetcher: Arc::new(fetcher),
                 listing: tokio::sync::Mutex::new(None),
                 head: Mutex::new(None),
+                meanings: Mutex::default(),
             })
         });
         Arc::clone(made)
     }
 
-    /// How many `git` processes have been started since [`open`](Self::open).
+    /// How many processes have been started since [`open`](Self::open): `git`, and for signatures `gpg` and `ssh-keygen`.
     #[must_use]
     pub fn processes_started(&self) -> u64 {
         self.shared.program.started()
@@ -119,8 +126,12 @@ impl Repository {
         &self.fetcher.url
     }
 
-    fn mirror(&self) -> &Arc<Mirror> {
+    pub(crate) fn mirror(&self) -> &Arc<Mirror> {
         &self.fetcher.mirror
+    }
+
+    pub(crate) fn fetcher(&self) -> &Arc<Fetcher> {
+        &self.fetcher
     }
 
     /// Fetches what a webhook says was pushed: one `git fetch` of the ref in the common case, none if the ref is known to
@@ -177,6 +188,19 @@ impl Repository {
             Revision::Commit(commit) => self.resolve_commit(revision, commit).await,
             Revision::Versions(range) => self.resolve_versions(revision, range).await,
         }
+    }
+
+    /// The tag that a version constraint was resolved to last, which only the remote's list of tags can tell.
+    pub(crate) fn meaning(&self, revision: &Revision) -> Option<String> {
+        self.meanings.lock().unwrap_or_else(PoisonError::into_inner).get(&revision.to_string()).cloned()
+    }
+
+    fn remember(&self, revision: &Revision, full_ref: &str) {
+        let mut meanings = self.meanings.lock().unwrap_or_else(PoisonError::into_inner);
+        if meanings.len() >= MAX_MEANINGS {
+            meanings.clear();
+        }
+        meanings.insert(revision.to_string(), full_ref.to_owned());
     }
 
     async fn resolve_ref(&self, full_ref: &str) -> Result<Option<Resolved>, GitError> {
@@ -269,6 +293,7 @@ impl Repository {
         let best = range.best(tags).ok_or_else(|| self.no_revision(revision, "; no tag satisfies it"))?;
         let full_ref = format!("refs/tags/{best}");
         check_full_ref(&full_ref)?;
+        self.remember(revision, &full_ref);
         self.resolve_ref(&full_ref).await?.ok_or_else(|| self.no_revision(revision, ""))
     }
 
@@ -371,7 +396,7 @@ impl Repository {
 }
 
 /// Work that takes the processor for longer than the runtime's threads should be held.
-async fn blocking<R: Send + 'static>(
+pub(crate) async fn blocking<R: Send + 'static>(
     work: impl FnOnce() -> Result<R, GitError> + Send + 'static,
 ) -> Result<R, GitError> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -94,7 +94,8 @@ fn capabilities(options: &Helm, ask: &Ask<'_>) -> Result<Vec<String>, RenderErro
         })?;
         flags.push(format!("--kube-version={plain}"));
     }
-    let api_versions = if options.api_versions.is_empty() { &ask.job.api_versions } else { &options.api_versions };
+    let api_versions =
+        if options.api_versions.is_empty() { &*ask.job.api_versions } else { options.api_versions.as_slice() };
     if !api_versions.is_empty() {
         // Sorted, since the order in which a cluster lists them is no reason to render again.
         let sorted: std::collections::BTreeSet<&str> = api_versions.iter().map(String::as_str).collect();

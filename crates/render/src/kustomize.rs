@@ -70,7 +70,8 @@ fn helm_flags(options: &Kustomize, ask: &Ask<'_>) -> Vec<String> {
     if !kube_version.is_empty() {
         flags.extend(["--helm-kube-version".to_owned(), kube_version.trim_start_matches('v').to_owned()]);
     }
-    let api_versions = if options.api_versions.is_empty() { &ask.job.api_versions } else { &options.api_versions };
+    let api_versions =
+        if options.api_versions.is_empty() { &*ask.job.api_versions } else { options.api_versions.as_slice() };
     flags.extend(api_versions.iter().flat_map(|version| ["--helm-api-versions".to_owned(), version.clone()]));
     flags
 }

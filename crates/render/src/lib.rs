@@ -29,6 +29,7 @@ mod directory;
 mod error;
 mod helm;
 mod kustomize;
+mod manifests;
 mod prepare;
 mod reads;
 mod renderer;
@@ -42,12 +43,14 @@ mod tree;
 mod yaml;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use resources::{ApplicationSource, Object};
 use serde::{Deserialize, Serialize};
 
 pub use error::RenderError;
+pub use manifests::{Unreadable, objects};
 pub use renderer::Renderer;
 
 /// Where programs and caches are, and what a render may use.
@@ -130,7 +133,7 @@ pub struct RenderRequest {
     /// Version of the target cluster.
     pub kube_version: String,
     /// What the target cluster serves: `apps/v1`, `apps/v1/Deployment`.
-    pub api_versions: Vec<String>,
+    pub api_versions: Arc<[String]>,
     /// Render again, whatever is cached.
     pub hard: bool,
 }

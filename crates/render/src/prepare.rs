@@ -1,5 +1,7 @@
 //! The first half of a render: what a source is, what it reads, and the key of its result. No program is started here.
 
+use std::sync::Arc;
+
 use resources::ApplicationSource;
 use sha2::{Digest, Sha256};
 
@@ -20,7 +22,7 @@ pub(crate) struct Job {
     pub(crate) namespace: String,
     pub(crate) project: String,
     pub(crate) kube_version: String,
-    pub(crate) api_versions: Vec<String>,
+    pub(crate) api_versions: Arc<[String]>,
     pub(crate) hard: bool,
     pub(crate) sources: Vec<ApplicationSource>,
     pub(crate) repositories: Vec<String>,

@@ -71,7 +71,7 @@ pub(crate) struct View<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) project: &'a str,
     pub(crate) kube_version: &'a str,
-    pub(crate) api_versions: &'a [String],
+    pub(crate) api_versions: &'a Arc<[String]>,
     pub(crate) hard: bool,
     pub(crate) sources: Vec<(&'a ApplicationSource, &'a str, &'a str)>,
     pub(crate) trees: Vec<SharedTree>,
@@ -178,7 +178,7 @@ impl Renderer {
             namespace: view.namespace.to_owned(),
             project: view.project.to_owned(),
             kube_version: view.kube_version.to_owned(),
-            api_versions: view.api_versions.to_vec(),
+            api_versions: Arc::clone(view.api_versions),
             hard: view.hard,
             sources: view.sources.iter().map(|(source, ..)| (*source).clone()).collect(),
             repositories: view.sources.iter().map(|(_, repository, _)| (*repository).to_owned()).collect(),
@@ -335,11 +335,12 @@ impl Inner {
                 return Ok(part);
             }
         }
-        // The permit covers the scratch folder too, so that waiting renders do not fill it.
+        // The permit covers the scratch folder too, so that waiting renders do not fill it; and what runs with it is boxed, so
+        // that waiting ones are small.
         let permit = self.permits.acquire().await.map_err(|e| RenderError::io("waiting for a free place", e))?;
         match work {
             Work::Kustomize(work) => {
-                let Some((objects, warnings)) = self.kustomize(&job, index, work).await? else {
+                let Some((objects, warnings)) = Box::pin(self.kustomize(&job, index, work)).await? else {
                     drop(permit);
                     let part = Box::pin(self.widened(job, index, identity)).await?;
                     // Only now: a failure with all files at hand says nothing about the trace.
@@ -348,7 +349,7 @@ impl Inner {
                 };
                 (part.objects, part.warnings) = (objects, warnings);
             }
-            Work::Helm(work) => (part.objects, part.warnings) = self.helm(&job, index, work).await?,
+            Work::Helm(work) => (part.objects, part.warnings) = Box::pin(self.helm(&job, index, work)).await?,
             Work::Directory(_) => {}
         }
         drop(permit);

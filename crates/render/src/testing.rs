@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use harness::Tools;
 use resources::ApplicationSource;
 use serde_json::{Value, json};
 
@@ -11,6 +12,12 @@ use crate::tree::memory::MemoryTree;
 use crate::{RenderConfig, RenderError, Rendered, Renderer};
 
 pub(crate) const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// The real programs, which are built where they are missing.
+async fn programs() -> RenderConfig {
+    let (helm, kustomize) = (Tools::ensure("helm").await, Tools::ensure("kustomize").await);
+    RenderConfig { helm: helm.unwrap(), kustomize: kustomize.unwrap(), ..RenderConfig::default() }
+}
 
 /// A renderer with caches of its own.
 pub(crate) struct Bench {
@@ -55,7 +62,7 @@ impl Bench {
 
     pub(crate) async fn with(change: impl FnOnce(&mut RenderConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut config = RenderConfig { cache_dir: folder.path().join("cache"), ..RenderConfig::default() };
+        let mut config = RenderConfig { cache_dir: folder.path().join("cache"), ..programs().await };
         change(&mut config);
         Self { renderer: Renderer::new(config).await.unwrap(), folder }
     }
@@ -67,7 +74,7 @@ impl Bench {
                 namespace: &asked.namespace,
                 project: "default",
                 kube_version: &asked.kube_version,
-                api_versions: &asked.api_versions,
+                api_versions: &asked.api_versions.as_slice().into(),
                 hard: asked.hard,
                 sources: asked
                     .sources

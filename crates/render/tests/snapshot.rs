@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use git::{Commit, Git, GitConfig, NoCredentials, RepositoryUrl, Revision};
+use harness::Tools;
 use render::{RenderConfig, RenderError, RenderRequest, Renderer, SourceAt};
 use serde_json::json;
 
@@ -83,7 +84,13 @@ fn request(at: &SourceAt, path: &str) -> RenderRequest {
 }
 
 async fn renderer(folder: &Path) -> Renderer {
-    Renderer::new(RenderConfig { cache_dir: folder.join("cache"), ..RenderConfig::default() }).await.unwrap()
+    let config = RenderConfig {
+        cache_dir: folder.join("cache"),
+        helm: Tools::ensure("helm").await.unwrap(),
+        kustomize: Tools::ensure("kustomize").await.unwrap(),
+        ..RenderConfig::default()
+    };
+    Renderer::new(config).await.unwrap()
 }
 
 fn map(name: &str) -> String {
@@ -144,77 +151,4 @@ async fn links_out_of_the_repository() {
         assert!(matches!(error, RenderError::LeavesRepository { .. }), "{path}: {error}");
     }
     assert_eq!(renderer.programs_started(), 0);
-}
-
-/// Prints what a render costs beside the bare program. Run with `--nocapture` to see it.
-#[tokio::test]
-async fn overhead() {
-    let forge = Forge::new();
-    forge.write("base/kustomization.yaml", "resources: [a.yaml, s.yaml]\n");
-    forge.write("base/a.yaml", &map("base"));
-    forge.write("base/s.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 80}]}\n");
-    for app in 0..50 {
-        forge.write(
-            &format!("apps/a{app}/kustomization.yaml"),
-            &format!("resources: [../../base]\nnamePrefix: a{app}-\n"),
-        );
-    }
-    forge.write("chart/Chart.yaml", "apiVersion: v2\nname: chart\nversion: 0.1.0\n");
-    forge.write("chart/values.yaml", "v: 0\n");
-    forge.write("chart/templates/m.yaml", &(map("chart") + "data: {v: '{{ .Values.v }}'}\n"));
-    let at = forge.commit().await;
-    forge.write("unrelated", "1");
-    let next = forge.commit().await;
-    let renderer = renderer(forge.folder.path()).await;
-
-    let mut bare = Vec::new();
-    let mut ours = Vec::new();
-    let mut cached = Vec::new();
-    let repository = forge.work();
-    for app in 0..50 {
-        let path = format!("apps/a{app}");
-        let begun = std::time::Instant::now();
-        assert!(Command::new("kustomize").arg("build").arg(repository.join(&path)).output().unwrap().status.success());
-        bare.push(begun.elapsed());
-        let begun = std::time::Instant::now();
-        renderer.render(&request(&at, &path)).await.unwrap();
-        ours.push(begun.elapsed());
-        let begun = std::time::Instant::now();
-        assert!(renderer.render(&request(&next, &path)).await.unwrap().from_cache);
-        let first = begun.elapsed();
-        let begun = std::time::Instant::now();
-        assert!(renderer.render(&request(&next, &path)).await.unwrap().from_cache);
-        cached.push((first, begun.elapsed()));
-    }
-    let mut helm = (Vec::new(), Vec::new());
-    for round in 0..10 {
-        let begun = std::time::Instant::now();
-        assert!(
-            Command::new("helm")
-                .args(["template", "web"])
-                .arg(repository.join("chart"))
-                .output()
-                .unwrap()
-                .status
-                .success()
-        );
-        helm.0.push(begun.elapsed());
-        let mut request = request(&at, "chart");
-        let values = json!({"values": format!("v: {round}")});
-        request.sources[0].source.helm = serde_json::from_value(values).unwrap();
-        let begun = std::time::Instant::now();
-        renderer.render(&request).await.unwrap();
-        helm.1.push(begun.elapsed());
-    }
-    let median = |mut times: Vec<Duration>| {
-        times.sort_unstable();
-        times[times.len() / 2]
-    };
-    println!("kustomize bare {:?}, rendered {:?}", median(bare), median(ours));
-    println!("helm      bare {:?}, rendered {:?}", median(helm.0), median(helm.1));
-    println!(
-        "cached: first {:?}, then {:?}",
-        median(cached.iter().map(|c| c.0).collect()),
-        median(cached.iter().map(|c| c.1).collect())
-    );
 }

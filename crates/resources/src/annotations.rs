@@ -2,6 +2,20 @@
 
 /// The commit that a delivery asked for, and when: set by intake, read by reconcile.
 pub const WANTED: &str = "lockstep.dev/wanted";
+/// On an Application or an AppProject: `required`, so that automated syncs wait for an approval of their commit.
+pub const APPROVAL: &str = "lockstep.dev/approval";
+/// On an Application: the commit that somebody approved, who, and when: `COMMIT by WHO at TIME`.
+pub const APPROVED: &str = "lockstep.dev/approved";
+/// On an Application: the commits that it stays at after a rollback, as JSON.
+pub const PINNED: &str = "lockstep.dev/pinned";
+/// On an Application: those that must be in sync and healthy first, separated by commas: `a, namespace/b`.
+pub const DEPENDS_ON: &str = "lockstep.dev/depends-on";
+/// On an Application: `true` lets a sync prune most of it without a confirmation.
+pub const ALLOW_MASS_PRUNE: &str = "lockstep.dev/allow-mass-prune";
+/// On an Application: `true` runs hooks when drift is repaired too.
+pub const HEAL_HOOKS: &str = "lockstep.dev/heal-hooks";
+/// On a hook: how long it may run, such as `10m`.
+pub const HOOK_DEADLINE: &str = "lockstep.dev/hook-deadline";
 
 /// `normal` or `hard`: look again now; removed when it was done.
 pub const REFRESH: &str = "argocd.argoproj.io/refresh";

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use crate::support::{Extra, IntOrString, unset};
 
 /// One source: a path in a Git repository, a chart in a Helm repository, or only a name for other sources to refer to.
+// An Application with its status holds its source a dozen times, mostly without options: boxed, they take no room where
+// they are absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ApplicationSource {
@@ -23,16 +25,16 @@ pub struct ApplicationSource {
     pub target_revision: String,
     /// How to render a chart.
     #[serde(skip_serializing_if = "unset")]
-    pub helm: Option<Helm>,
+    pub helm: Option<Box<Helm>>,
     /// How to render a kustomization.
     #[serde(skip_serializing_if = "unset")]
-    pub kustomize: Option<Kustomize>,
+    pub kustomize: Option<Box<Kustomize>>,
     /// How to read a folder of plain manifests.
     #[serde(skip_serializing_if = "unset")]
-    pub directory: Option<Directory>,
+    pub directory: Option<Box<Directory>>,
     /// A config management plugin; Lockstep runs none and says so.
     #[serde(skip_serializing_if = "unset")]
-    pub plugin: Option<Plugin>,
+    pub plugin: Option<Box<Plugin>>,
     /// Name of the chart when the repository is a Helm or OCI repository.
     #[serde(skip_serializing_if = "unset")]
     pub chart: String,

@@ -466,6 +466,12 @@ pub mod conditions {
     pub const EXCLUDED_RESOURCE_WARNING: &str = "ExcludedResourceWarning";
     /// The namespace has objects that no application owns.
     pub const ORPHANED_RESOURCE_WARNING: &str = "OrphanedResourceWarning";
+    /// A sync is needed and waits for something: a window, an approval, a confirmation, another application.
+    pub const SYNC_WAITING: &str = "SyncWaiting";
+    /// The application stays at a commit and does not follow Git.
+    pub const PINNED_WARNING: &str = "PinnedWarning";
+    /// Somebody keeps changing what self-heal undoes.
+    pub const SELF_HEAL_WARNING: &str = "SelfHealWarning";
 }
 
 impl Condition {

@@ -5,10 +5,12 @@
 mod app;
 mod bus_address;
 mod deliveries;
+mod health;
 mod up;
 mod webhook;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -43,9 +45,11 @@ enum Command {
     /// See and replay what could not be handled.
     #[command(subcommand)]
     Deliveries(deliveries::Command),
-    /// Ask a cluster's worker something about an application.
+    /// See how applications are, what a sync would do, and have it done.
     #[command(subcommand)]
     App(app::Command),
+    /// Say how well the objects of a file are, such as the output of `kubectl get -o yaml`.
+    Health(health::Args),
 }
 
 #[derive(clap::Args)]
@@ -77,11 +81,11 @@ struct WorkerArgs {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     // One provider for every TLS connection of the process; installing it twice is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match cli.command {
+    let done = match cli.command {
         Command::Up(args) => {
             telemetry::init_logs(cli.log_format, None)?;
             up::run(args, stop_on_signal()?).await
@@ -110,8 +114,10 @@ async fn main() -> anyhow::Result<()> {
         Command::Crds => print_crds(),
         Command::Webhook(command) => webhook::run(command).await,
         Command::Deliveries(command) => deliveries::run(command).await,
-        Command::App(command) => app::run(command).await,
-    }
+        Command::App(command) => return app::run(command).await,
+        Command::Health(args) => health::run(&args),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn print_crds() -> anyhow::Result<()> {

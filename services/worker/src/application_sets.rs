@@ -45,6 +45,8 @@ pub struct SetState {
     expanding: tokio::sync::Mutex<()>,
     answers: Mutex<Answers>,
     trying: AtomicBool,
+    /// The last expansion did not end well.
+    stale: AtomicBool,
 }
 
 /// What a push or a pull request brought about.
@@ -56,8 +58,8 @@ pub struct Effects {
     pub removed: BTreeSet<AppId>,
     /// ApplicationSets that could not be expanded, as what they would be called in a check.
     pub failures: Vec<(AppId, Conclusion)>,
-    /// The cluster or the forge is away for the moment.
-    pub retry: Option<String>,
+    /// ApplicationSets that cannot be expanded for the moment, because the cluster or the forge is away: and why.
+    pub waiting: Vec<(AppId, String)>,
 }
 
 /// Why an expansion came to nothing.
@@ -139,6 +141,7 @@ impl ApplicationSets {
                         expanding: tokio::sync::Mutex::default(),
                         answers: Mutex::default(),
                         trying: AtomicBool::default(),
+                        stale: AtomicBool::default(),
                     });
                     sets.insert(id, state.clone());
                     state
@@ -200,7 +203,7 @@ impl ApplicationSets {
                 .places
                 .iter()
                 .any(|place| place.repository == *repository && heads.iter().any(|(moved, _)| moved == place));
-            if !reads || !answers_changed(ctx, &state).await {
+            if !reads || !(state.stale.load(Ordering::SeqCst) || answers_changed(ctx, &state).await) {
                 continue;
             }
             self.expand_into(ctx, &state, &mut effects).await;
@@ -231,16 +234,20 @@ impl ApplicationSets {
                 effects.applications.extend(brought.changed);
                 effects.removed.extend(brought.removed);
             }
-            Err(error) if error.is_transient() => {
-                effects.retry = Some(error.to_string());
-                let (ctx, state) = (ctx.clone(), state.clone());
-                tokio::spawn(async move { expand_until_done(&ctx, &state).await });
-            }
+            // The delivery comes again, so that what the expansion brings about is still known as its doing.
+            Err(error) if error.is_transient() => effects.waiting.push((state.id.clone(), error.to_string())),
             Err(error) => {
                 let conclusion = Conclusion { verdict: Verdict::Error, sentence: error.to_string() };
                 effects.failures.push((AppId::new(&state.id.namespace, &state.id.name), conclusion));
             }
         }
+    }
+
+    /// Goes on without a delivery to wait for it.
+    pub fn expand_later(&self, ctx: &Arc<Context>, id: &AppId) {
+        let Some(state) = locked(&self.sets).get(id).cloned() else { return };
+        let ctx = ctx.clone();
+        tokio::spawn(async move { expand_until_done(&ctx, &state).await });
     }
 
     fn all(&self) -> Vec<Arc<SetState>> {
@@ -288,8 +295,9 @@ async fn expand_until_done(ctx: &Arc<Context>, state: &Arc<SetState>) {
                 // A repository that the forge does not show yet (Gitea, for a moment after the first push), a token without
                 // the right: mended where no event comes from.
                 failures += 1;
-                let pause =
-                    if failures < 8 { crate::reconcile::back_off(failures) } else { ctx.config.options.poll_interval };
+                let interval = ctx.config.options.poll_interval;
+                let soon = failures < 8 || interval.is_zero();
+                let pause = if soon { crate::reconcile::back_off(failures) } else { interval };
                 tokio::time::sleep(pause.max(Duration::from_millis(200))).await;
             }
         }
@@ -339,6 +347,7 @@ async fn expand(ctx: &Arc<Context>, state: &Arc<SetState>) -> Result<Brought, Se
         Ok(applications) => bring_about(ctx, &set, applications).await,
         Err(error) => Err(error.into()),
     };
+    state.stale.store(outcome.is_err(), Ordering::SeqCst);
     tell(ctx, &set, outcome.as_ref().err()).await;
     outcome
 }

@@ -30,9 +30,12 @@ pub struct Options {
     /// YAML file with Git credentials by host or URL prefix, beside those in the cluster's repository Secrets.
     #[arg(long, env = "LOCKSTEP_GIT_CREDENTIALS_FILE")]
     pub git_credentials_file: Option<PathBuf>,
-    /// How often each followed revision is asked for, in case a webhook was lost.
+    /// How often each followed revision is asked for, in case a webhook was lost; 0 is not at all.
     #[arg(long, env = "LOCKSTEP_POLL_INTERVAL", default_value = "3m", value_parser = parse_duration)]
     pub poll_interval: Duration,
+    /// How often GitHub is asked for deliveries that have failed, to send them again; 0 is not at all.
+    #[arg(long, env = "LOCKSTEP_REDELIVERY_INTERVAL", default_value = "10m", value_parser = parse_duration)]
+    pub redelivery_interval: Duration,
     /// How long a synced application may take to become healthy before its check turns red.
     #[arg(long, env = "LOCKSTEP_HEALTH_TIMEOUT", default_value = "10m", value_parser = parse_duration)]
     pub health_timeout: Duration,

@@ -76,7 +76,7 @@ pub struct Capabilities {
     /// `1.36.3`.
     pub version: String,
     /// `apps/v1`, `apps/v1/Deployment`, …
-    pub api_versions: Vec<String>,
+    pub api_versions: Arc<[String]>,
 }
 
 impl Context {
@@ -125,6 +125,13 @@ impl Context {
         revisions
     }
 
+    /// Every repository that somebody follows, as the resources spell its address.
+    pub fn repositories(&self) -> Vec<RepositoryUrl> {
+        let mut followed: HashSet<RepositoryKey> = self.places().into_iter().map(|place| place.repository).collect();
+        followed.extend(locked(&self.previewed).iter().cloned());
+        followed.iter().filter_map(|repository| self.url_of(repository)).collect()
+    }
+
     /// Every place that somebody follows.
     pub fn places(&self) -> Vec<Tracked> {
         let mut places = locked(&self.index).places();
@@ -141,11 +148,18 @@ impl Context {
         locked(&self.index).concerned(place, changed)
     }
 
-    /// A commit concerns these applications from now on.
-    pub fn begin(&self, key: &CommitKey, origin: &Origin, concerned: &BTreeSet<AppId>) -> Confirmation {
+    /// A commit concerns these applications from now on, and others, which ApplicationSets that cannot be expanded yet will
+    /// tell of.
+    pub fn begin(
+        &self,
+        key: &CommitKey,
+        origin: &Origin,
+        concerned: &BTreeSet<AppId>,
+        expanding: &[(AppId, String)],
+    ) -> Confirmation {
         let concerned: Vec<AppId> = concerned.iter().cloned().collect();
         let total = self.registry.count();
-        self.publish_under_lock(|tracker| tracker.begin(key, origin.clone(), &concerned, total))
+        self.publish_under_lock(|tracker| tracker.begin(key, origin.clone(), &concerned, expanding, total))
     }
 
     /// An application is somewhere on its way.

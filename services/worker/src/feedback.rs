@@ -9,17 +9,24 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
-use wire::{Envelope, Feedback, feedback::Content};
+use wire::{Envelope, Feedback, TraceParent, feedback::Content};
 
 use crate::tracker::{CommitCheck, Origin};
 
 /// So many publishes may wait for their confirm at once; one channel needs no more to be busy.
 const IN_FLIGHT: usize = 256;
 
+/// Feedback and the trace it belongs to.
+#[derive(Clone, Debug)]
+pub struct Told {
+    feedback: Feedback,
+    trace: Option<TraceParent>,
+}
+
 /// Publishes feedback; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    queue: mpsc::UnboundedSender<(Feedback, oneshot::Sender<()>)>,
+    queue: mpsc::UnboundedSender<(Told, oneshot::Sender<()>)>,
 }
 
 /// Resolves once everything it stands for is on the broker's disk.
@@ -56,7 +63,7 @@ impl Publisher {
     }
 
     /// Hands over feedback. The order of calls is the order in the outbox.
-    pub fn publish(&self, feedback: impl IntoIterator<Item = Feedback>) -> Confirmation {
+    pub fn publish(&self, feedback: impl IntoIterator<Item = Told>) -> Confirmation {
         let mut receivers = Vec::new();
         for one in feedback {
             let (done, receiver) = oneshot::channel();
@@ -74,17 +81,17 @@ impl Publisher {
 }
 
 /// A deployment as feedback.
-pub fn of_deployment(origin: &Origin, commit: &str, application: &str, deployment: wire::Deployment) -> Feedback {
+pub fn of_deployment(origin: &Origin, commit: &str, application: &str, deployment: wire::Deployment) -> Told {
     feedback(origin, commit, application.into(), Content::Deployment(deployment))
 }
 
-fn of_check(check: CommitCheck) -> Feedback {
+fn of_check(check: CommitCheck) -> Told {
     let application = check.application.map(|id| id.to_string()).unwrap_or_default();
     feedback(&check.origin, &check.commit, application, Content::Check(check.check))
 }
 
-fn feedback(origin: &Origin, commit: &str, application: String, content: Content) -> Feedback {
-    Feedback {
+fn feedback(origin: &Origin, commit: &str, application: String, content: Content) -> Told {
+    let feedback = Feedback {
         forge: origin.forge.into(),
         repository: Some(origin.repository.clone()),
         commit: commit.into(),
@@ -92,20 +99,21 @@ fn feedback(origin: &Origin, commit: &str, application: String, content: Content
         delivery_id: origin.delivery.clone(),
         application,
         content: Some(content),
-    }
+    };
+    Told { feedback, trace: origin.trace }
 }
 
 async fn publish_all(
     bus: Arc<dyn Bus>,
     queue: String,
-    mut receiver: mpsc::UnboundedReceiver<(Feedback, oneshot::Sender<()>)>,
+    mut receiver: mpsc::UnboundedReceiver<(Told, oneshot::Sender<()>)>,
 ) {
     let mut in_flight = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
             next = receiver.recv(), if in_flight.len() < IN_FLIGHT => match next {
-                Some((feedback, done)) => in_flight.push(publish(bus.as_ref(), &queue, feedback, done)),
+                Some((told, done)) => in_flight.push(publish(bus.as_ref(), &queue, told, done)),
                 None => break,
             },
             Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
@@ -115,11 +123,12 @@ async fn publish_all(
 }
 
 /// Publishes until it is confirmed: feedback is decided once, and the bus comes back.
-async fn publish(bus: &dyn Bus, queue: &str, feedback: Feedback, done: oneshot::Sender<()>) {
-    let message = Message::from(Envelope::feedback(&feedback));
+async fn publish(bus: &dyn Bus, queue: &str, told: Told, done: oneshot::Sender<()>) {
+    let mut envelope = Envelope::feedback(&told.feedback);
+    envelope.traceparent = told.trace.map(|trace| trace.child());
+    let message = Message::from(envelope);
     let mut pause = Duration::from_millis(50);
-    // The default exchange routes by the queue's name.
-    while let Err(error) = bus.publish("", queue, message.clone()).await {
+    while let Err(error) = bus.publish(queue, queue, message.clone()).await {
         tracing::warn!(queue, %error, "feedback.not_published: the bus did not take it; trying again");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));

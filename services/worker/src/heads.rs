@@ -21,7 +21,8 @@ impl Heads {
         if let Some(commit) = &*head {
             return Ok(commit.clone());
         }
-        let commit = ask(git, url, tracked).await?;
+        // Whoever waits for the lock shall not hold the memory of asking.
+        let commit = Box::pin(ask(git, url, tracked)).await?;
         *head = Some(commit.clone());
         Ok(commit)
     }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::delivery::Event;
-use wire::{Delivery, Envelope, PullRequestAction, Push};
+use wire::{Delivery, Envelope, PullRequestAction, Push, TraceParent};
 
 use crate::index::Tracked;
 use crate::reconcile::{Cause, Causes, render};
@@ -105,13 +105,34 @@ async fn handle(ctx: &Arc<Context>, received: &Received) -> Handled {
         };
     }
     match envelope.open::<Delivery>() {
-        Ok(delivery) => handle_delivery(ctx, &delivery, received.attempt).await,
+        Ok(delivery) => handle_delivery(ctx, &delivery, envelope.traceparent.as_ref(), received.attempt).await,
         Err(error) => Handled::Dead(error.to_string()),
     }
 }
 
-/// Handles one delivery; also called for what polling found.
-pub async fn handle_delivery(ctx: &Arc<Context>, delivery: &Delivery, attempt: u32) -> Handled {
+/// Handles what polling found as if a delivery had told of it. Nothing brings it again, so it is tried until it is done.
+pub async fn handle_found(ctx: &Arc<Context>, delivery: &Delivery) {
+    let mut attempt = 1;
+    loop {
+        match handle_delivery(ctx, delivery, None, attempt).await {
+            Handled::Done => return,
+            Handled::Retry(after, reason) => {
+                tracing::warn!(%reason, "poll.later: trying again");
+                attempt += 1;
+                tokio::time::sleep(after).await;
+            }
+            Handled::Dead(reason) => return tracing::warn!(%reason, "poll.not_handled"),
+        }
+    }
+}
+
+/// Handles one delivery.
+async fn handle_delivery(
+    ctx: &Arc<Context>,
+    delivery: &Delivery,
+    trace: Option<&TraceParent>,
+    attempt: u32,
+) -> Handled {
     ctx.metrics.deliveries.inc();
     match &delivery.event {
         Some(Event::Push(push)) => {
@@ -119,9 +140,9 @@ pub async fn handle_delivery(ctx: &Arc<Context>, delivery: &Delivery, attempt: u
             if urls.is_empty() {
                 return Handled::Done;
             }
-            handle_push(ctx, delivery, push, &urls, attempt).await
+            handle_push(ctx, delivery, push, &urls, trace, attempt).await
         }
-        Some(Event::PullRequest(pull)) => handle_pull_request(ctx, delivery, pull, attempt).await,
+        Some(Event::PullRequest(pull)) => handle_pull_request(ctx, delivery, pull, trace, attempt).await,
         None => {
             Handled::Dead("the delivery carries no event; it comes from a newer receiver: update the worker".into())
         }
@@ -146,6 +167,7 @@ async fn handle_push(
     delivery: &Delivery,
     push: &Push,
     urls: &[RepositoryUrl],
+    trace: Option<&TraceParent>,
     attempt: u32,
 ) -> Handled {
     if push.deleted {
@@ -153,7 +175,8 @@ async fn handle_push(
     }
     let received_us = delivery.received_at_unix_ms * 1000;
     let default_branch = delivery.repository.as_ref().map_or("", |repository| repository.default_branch.as_str());
-    let origin = origin_of(delivery);
+    let origin = origin_of(delivery, trace);
+    let mut later = None;
     for url in urls {
         let places: Vec<Tracked> = ctx
             .revisions(&url.key())
@@ -165,7 +188,7 @@ async fn handle_push(
         if places.is_empty() {
             // The pull request's own event brings the check of a commit that only a preview follows.
             if !ctx.is_previewed(&url.key()) {
-                ctx.begin(&key, &origin, &BTreeSet::new()).confirmed().await;
+                ctx.begin(&key, &origin, &BTreeSet::new(), &[]).confirmed().await;
             }
             continue;
         }
@@ -182,13 +205,43 @@ async fn handle_push(
         concerned.extend(sets.applications);
         let routed = Timestamp::now().as_microsecond();
         let mut concluded = sets.failures;
+        let waiting = wait_or_give_up(ctx, delivery, sets.waiting, &mut concluded);
         for (application, newer) in outcome.superseded {
             let sentence = format!("superseded by {}", short(&newer));
             concluded.push((application, Conclusion { verdict: Verdict::Superseded, sentence }));
         }
-        record(ctx, url, &push.after, &origin, delivery, &concerned, (received_us, routed), concluded).await;
+        let news = News { concerned, concluded, waiting };
+        later = record(ctx, url, &push.after, &origin, delivery, (received_us, routed), news).await.or(later);
     }
-    Handled::Done
+    later.map_or(Handled::Done, |reason| Handled::Retry(pause_before(attempt), reason))
+}
+
+/// ApplicationSets that could not be expanded hold the commit's check open for as long as a forge may lag; then they have
+/// failed, and go on by themselves.
+fn wait_or_give_up(
+    ctx: &Arc<Context>,
+    delivery: &Delivery,
+    waiting: Vec<(AppId, String)>,
+    concluded: &mut Vec<(AppId, Conclusion)>,
+) -> Vec<(AppId, String)> {
+    if is_young(delivery) {
+        return waiting;
+    }
+    for (set, sentence) in waiting {
+        ctx.application_sets.expand_later(ctx, &set);
+        concluded.push((set, Conclusion { verdict: Verdict::Error, sentence }));
+    }
+    Vec::new()
+}
+
+fn is_young(delivery: &Delivery) -> bool {
+    let age = Timestamp::now().as_millisecond() - delivery.received_at_unix_ms;
+    age < i64::try_from(LAG.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Half a second, doubled with each attempt, half a minute at most.
+fn pause_before(attempt: u32) -> Duration {
+    (Duration::from_millis(250) * 2u32.pow(attempt.clamp(1, 7))).min(Duration::from_secs(30))
 }
 
 /// What a push means for the applications.
@@ -318,11 +371,9 @@ async fn on_git_error(
     attempt: u32,
     error: &RouteError,
 ) -> Option<Handled> {
-    let age = Timestamp::now().as_millisecond() - delivery.received_at_unix_ms;
     let passing = matches!(error, RouteError::Git(error) if error.is_transient() || matches!(error, GitError::NotThereYet { .. }));
-    if passing && age < i64::try_from(LAG.as_millis()).unwrap_or(i64::MAX) {
-        let pause = Duration::from_millis(500) * 2u32.pow(attempt.min(6));
-        return Some(Handled::Retry(pause.min(Duration::from_secs(30)), error.to_string()));
+    if passing && is_young(delivery) {
+        return Some(Handled::Retry(pause_before(attempt), error.to_string()));
     }
     let sentence = error.to_string();
     let verdict = match error {
@@ -333,24 +384,32 @@ async fn on_git_error(
     (verdict == Verdict::Error).then_some(Handled::Dead(sentence))
 }
 
-/// Records what is wanted of each application, wakes them, and returns what must be awaited before the delivery may be
-/// acknowledged.
-#[expect(clippy::too_many_arguments, reason = "everything that a delivery brings, once")]
+/// What a delivery means for this cluster.
+struct News {
+    /// Applications that want the commit.
+    concerned: BTreeSet<AppId>,
+    /// What is known to have ended already.
+    concluded: Vec<(AppId, Conclusion)>,
+    /// ApplicationSets that could not be expanded yet.
+    waiting: Vec<(AppId, String)>,
+}
+
+/// Records what is wanted of each application and wakes them. When it returns, all of it is on disk; what it returns is why
+/// the delivery must come again.
 async fn record(
     ctx: &Arc<Context>,
     url: &RepositoryUrl,
     commit: &str,
     origin: &Origin,
     delivery: &Delivery,
-    concerned: &BTreeSet<AppId>,
     (received_us, routed_us): (i64, i64),
-    concluded: Vec<(AppId, Conclusion)>,
-) {
+    news: News,
+) -> Option<String> {
     let key = CommitKey { repository: url.key(), commit: commit.into() };
     let mut confirmations = Vec::new();
     let mut superseded = Vec::new();
     let mut managed = Vec::new();
-    for id in concerned {
+    for id in &news.concerned {
         let Some(application) = ctx.registry.get(id) else { continue };
         let wanted = Wanted::new(url, commit, origin, delivery.received_at_unix_ms);
         if let Some((older, conclusion)) = ctx.want(&application, wanted, received_us, routed_us) {
@@ -359,9 +418,9 @@ async fn record(
         managed.push(application);
     }
     let mut everybody: BTreeSet<AppId> = managed.iter().map(|application| application.id.clone()).collect();
-    everybody.extend(concluded.iter().map(|(id, _)| id.clone()));
-    confirmations.push(ctx.begin(&key, origin, &everybody));
-    for (id, conclusion) in concluded {
+    everybody.extend(news.concluded.iter().map(|(id, _)| id.clone()));
+    confirmations.push(ctx.begin(&key, origin, &everybody, &news.waiting));
+    for (id, conclusion) in news.concluded {
         confirmations.push(ctx.conclude(&key, &id, conclusion));
     }
     for application in &managed {
@@ -377,12 +436,15 @@ async fn record(
     for confirmation in confirmations {
         confirmation.confirmed().await;
     }
+    let (set, sentence) = news.waiting.into_iter().next()?;
+    Some(format!("ApplicationSet {set}: {sentence}"))
 }
 
 async fn handle_pull_request(
     ctx: &Arc<Context>,
     delivery: &Delivery,
     pull: &wire::PullRequest,
+    trace: Option<&TraceParent>,
     attempt: u32,
 ) -> Handled {
     let Some(head) = &pull.head else { return Handled::Dead("the pull request names no head commit".into()) };
@@ -399,32 +461,38 @@ async fn handle_pull_request(
         let reference = format!("refs/pull/{}/head", pull.number);
         if let Err(error) = ctx.git.repository(&url).fetch_pushed(&commit, &reference).await {
             let key = CommitKey { repository: url.key(), commit: head.commit.clone() };
-            let origin = origin_of(delivery);
+            let origin = origin_of(delivery, trace);
             return on_git_error(ctx, &key, &origin, delivery, attempt, &error.into()).await.unwrap_or(Handled::Done);
         }
     }
     let sets = ctx.application_sets.on_pull_request(ctx, repository, pull).await;
-    if let Some(reason) = sets.retry {
-        return Handled::Retry(Duration::from_secs(2), reason);
-    }
+    let mut concluded = sets.failures;
+    let waiting = wait_or_give_up(ctx, delivery, sets.waiting, &mut concluded);
     if closed {
-        return Handled::Done;
+        // No commit waits for what a closed pull request leaves behind.
+        return match waiting.into_iter().next() {
+            Some((set, sentence)) => Handled::Retry(pause_before(attempt), format!("ApplicationSet {set}: {sentence}")),
+            None => Handled::Done,
+        };
     }
     let received = delivery.received_at_unix_ms * 1000;
     let routed = Timestamp::now().as_microsecond();
-    let origin = origin_of(delivery);
-    if !sets.applications.is_empty() || !sets.failures.is_empty() {
-        record(ctx, &url, &head.commit, &origin, delivery, &sets.applications, (received, routed), sets.failures).await;
+    let origin = origin_of(delivery, trace);
+    let news = News { concerned: sets.applications, concluded, waiting };
+    if news.concerned.is_empty() && news.concluded.is_empty() && news.waiting.is_empty() {
+        return Handled::Done;
     }
-    Handled::Done
+    let later = record(ctx, &url, &head.commit, &origin, delivery, (received, routed), news).await;
+    later.map_or(Handled::Done, |reason| Handled::Retry(pause_before(attempt), reason))
 }
 
 /// Where a delivery's commit came from.
-pub fn origin_of(delivery: &Delivery) -> Origin {
+fn origin_of(delivery: &Delivery, trace: Option<&TraceParent>) -> Origin {
     Origin {
         forge: delivery.forge(),
         repository: delivery.repository.clone().unwrap_or_default(),
         delivery: delivery.id.clone(),
+        trace: trace.copied(),
     }
 }
 

@@ -19,6 +19,8 @@ pub struct WorkerMetrics {
     pub pruned: Counter,
     /// Drift that was found and healed.
     pub healed: Counter,
+    /// Failed deliveries that a forge was asked to send again.
+    pub redeliveries: Counter,
     /// Seconds from a delivery's arrival to its last object applied.
     pub push_to_applied: Histogram,
 }
@@ -39,6 +41,7 @@ impl WorkerMetrics {
             applied: Counter::default(),
             pruned: Counter::default(),
             healed: Counter::default(),
+            redeliveries: Counter::default(),
             push_to_applied: Histogram::new(exponential_buckets(0.005, 2.0, 14)),
         };
         metrics.part("worker", |registry| {
@@ -47,6 +50,11 @@ impl WorkerMetrics {
             registry.register("objects_applied", "Objects written to the cluster", new.applied.clone());
             registry.register("objects_pruned", "Objects removed from the cluster", new.pruned.clone());
             registry.register("drift_healed", "Changes nobody asked for that were undone", new.healed.clone());
+            registry.register(
+                "redeliveries",
+                "Failed deliveries that a forge was asked to send again",
+                new.redeliveries.clone(),
+            );
             registry.register(
                 "push_to_applied_seconds",
                 "From a delivery's arrival to its last object applied",

@@ -32,7 +32,11 @@ pub async fn run(ctx: Arc<Context>, forges: Forges, shutdown: CancellationToken)
             () = shutdown.cancelled() => break,
             received = consumer.next() => received.with_context(|| format!("the bus ended the consumer of {queue}"))?,
         };
-        let feedback = Envelope::try_from(&received.message).and_then(|envelope| envelope.open::<Feedback>());
+        let mut trace = None;
+        let feedback = Envelope::try_from(&received.message).and_then(|envelope| {
+            trace = envelope.traceparent.as_ref().map(wire::TraceParent::trace_id);
+            envelope.open::<Feedback>()
+        });
         match feedback {
             Ok(_) if nowhere => {
                 if let Err(error) = received.ack().await {
@@ -40,7 +44,7 @@ pub async fn run(ctx: Arc<Context>, forges: Forges, shutdown: CancellationToken)
                 }
             }
             Ok(feedback) => {
-                let handle = Handle { ctx: ctx.clone(), received, feedback: feedback.clone() };
+                let handle = Handle { ctx: ctx.clone(), received, feedback: feedback.clone(), trace };
                 if outboxes.offer(feedback, handle).await.is_err() {
                     break;
                 }
@@ -60,6 +64,8 @@ struct Handle {
     ctx: Arc<Context>,
     received: Received,
     feedback: Feedback,
+    /// The webhook's.
+    trace: Option<String>,
 }
 
 #[async_trait]
@@ -67,6 +73,12 @@ impl Settle for Handle {
     async fn settle(self, outcome: Outcome) {
         let settled = match outcome {
             Outcome::Posted => {
+                tracing::info!(
+                    commit = self.feedback.commit,
+                    application = self.feedback.application,
+                    trace_id = self.trace,
+                    "feedback.posted"
+                );
                 self.ctx.reports.posted(&self.feedback.commit, &self.feedback.application);
                 self.received.ack().await
             }

@@ -45,7 +45,7 @@ pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) {
 }
 
 /// Between three and five quarters of it, so that many workers do not ask at the same moment.
-fn jittered(interval: Duration) -> Duration {
+pub(crate) fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(rand::rng().random_range(0.75..1.25))
 }
 
@@ -81,7 +81,7 @@ pub async fn poll_repository(ctx: &Arc<Context>, url: &RepositoryUrl, places: &[
         }
         tracing::info!(repository = %url, revision = %place.revision, commit = %tip, "poll.moved: no webhook told of this commit");
         let delivery = delivery(ctx, url, &reference, &head, &tip);
-        intake::handle_delivery(ctx, &delivery, 1).await;
+        intake::handle_found(ctx, &delivery).await;
     }
 }
 

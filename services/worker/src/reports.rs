@@ -7,7 +7,7 @@ use bus::{Bus, Message, names};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use wire::{Envelope, Report};
+use wire::{Envelope, Report, TraceParent};
 
 use crate::context::locked;
 
@@ -18,17 +18,19 @@ const KEPT: usize = 4096;
 #[derive(Debug)]
 pub struct ReportLog {
     kept: Mutex<VecDeque<Report>>,
-    queue: mpsc::UnboundedSender<Report>,
+    queue: mpsc::UnboundedSender<(Report, Option<TraceParent>)>,
 }
 
 impl ReportLog {
     /// Starts the task that publishes.
     pub fn start(bus: Arc<dyn Bus>) -> Self {
-        let (queue, mut reports) = mpsc::unbounded_channel::<Report>();
+        let (queue, mut reports) = mpsc::unbounded_channel::<(Report, Option<TraceParent>)>();
         tokio::spawn(async move {
-            while let Some(report) = reports.recv().await {
+            while let Some((report, trace)) = reports.recv().await {
                 let key = format!("{}.{}", report.cluster, report.cause);
-                let message = Message::from(Envelope::report(&report));
+                let mut envelope = Envelope::report(&report);
+                envelope.traceparent = trace.map(|trace| trace.child());
+                let message = Message::from(envelope);
                 // The console rebuilds what it missed from the Applications: a lost report costs it a moment.
                 if let Err(error) = bus.publish(names::REPORTS, &key, message).await {
                     tracing::debug!(%error, "report.not_published");
@@ -38,15 +40,15 @@ impl ReportLog {
         Self { kept: Mutex::default(), queue }
     }
 
-    /// Adds a report.
-    pub fn add(&self, report: Report) {
+    /// Adds a report, which belongs to the trace of the delivery that caused it.
+    pub fn add(&self, report: Report, trace: Option<TraceParent>) {
         let mut kept = locked(&self.kept);
         if kept.len() == KEPT {
             kept.pop_front();
         }
         kept.push_back(report.clone());
         drop(kept);
-        let _ = self.queue.send(report);
+        let _ = self.queue.send((report, trace));
     }
 
     /// The forge has a check: notes it in every report of that commit and application (the cluster's own check: in all of

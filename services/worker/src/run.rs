@@ -21,7 +21,7 @@ use crate::feedback::Publisher;
 use crate::metrics::WorkerMetrics;
 use crate::reports::ReportLog;
 use crate::tracker::Tracker;
-use crate::{application_sets, intake, outbox, poll, reconcile, watches};
+use crate::{application_sets, intake, outbox, poll, reconcile, sweep, watches};
 
 /// Runs one worker until `shutdown`; returns early if it cannot go on.
 pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -81,6 +81,13 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
     tasks.spawn({
         let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
         async move {
+            sweep::run(ctx, shutdown).await;
+            Ok(())
+        }
+    });
+    tasks.spawn({
+        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
+        async move {
             application_sets::relist(ctx, shutdown).await;
             Ok(())
         }
@@ -103,7 +110,7 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
     ended.with_context(|| format!("worker {cluster_name} stopped"))
 }
 
-async fn context(
+pub(crate) async fn context(
     config: WorkerConfig,
     (cluster, control): (Cluster, Cluster),
     bus: Arc<dyn Bus>,
@@ -135,7 +142,8 @@ async fn context(
         render_config.parallel = options.renders;
     }
     let renderer = Renderer::new(render_config).await.context("cannot render")?;
-    let capabilities = Capabilities { version: cluster.version().await?, api_versions: cluster.api_versions().await? };
+    let capabilities =
+        Capabilities { version: cluster.version().await?, api_versions: cluster.api_versions().await?.into() };
     let tracking = engine::ownership::Tracking::default();
     let owner_of = Arc::new(move |object: &resources::Object| engine::ownership::owner_of(object, &tracking));
     let managers = vec![cluster.field_manager().to_owned(), "argocd-controller".to_owned()];

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use git::RepositoryKey;
 use serde::{Deserialize, Serialize};
-use wire::{Check, CheckState};
+use wire::{Check, CheckState, TraceParent};
 
 use crate::AppId;
 
@@ -52,6 +52,8 @@ pub struct Origin {
     pub repository: wire::Repository,
     /// The delivery's id; empty when the commit was found by polling.
     pub delivery: String,
+    /// The trace that the webhook's request began; it goes on to the check.
+    pub trace: Option<TraceParent>,
 }
 
 /// A check to publish on a commit.
@@ -70,6 +72,8 @@ pub struct CommitCheck {
 #[derive(Clone, Debug)]
 enum Progress {
     Pending(String),
+    /// An ApplicationSet that cannot be expanded for the moment: it holds the commit's check open and has none of its own.
+    Expanding(String),
     Concluded(Conclusion),
 }
 
@@ -97,8 +101,16 @@ impl Tracker {
         Self { cluster: cluster.into(), limit, control_namespace: control_namespace.into(), commits: HashMap::new() }
     }
 
-    /// A commit concerns these applications (which may be none). Applications that it already concerned stay as they are.
-    pub fn begin(&mut self, key: &CommitKey, origin: Origin, concerned: &[AppId], total: usize) -> Vec<CommitCheck> {
+    /// A commit concerns these applications (which may be none), from the beginning, and may concern others, which these
+    /// ApplicationSets will tell of once they can be expanded.
+    pub fn begin(
+        &mut self,
+        key: &CommitKey,
+        origin: Origin,
+        concerned: &[AppId],
+        expanding: &[(AppId, String)],
+        total: usize,
+    ) -> Vec<CommitCheck> {
         let commit = self.commits.entry(key.clone()).or_insert_with(|| Commit {
             origin: origin.clone(),
             applications: BTreeMap::new(),
@@ -107,6 +119,10 @@ impl Tracker {
         commit.origin = origin;
         for application in concerned {
             commit.applications.insert(application.clone(), Progress::Pending("waiting to be synced".into()));
+        }
+        commit.applications.retain(|_, progress| !matches!(progress, Progress::Expanding(_)));
+        for (set, sentence) in expanding {
+            commit.applications.insert(set.clone(), Progress::Expanding(sentence.clone()));
         }
         self.checks(key, total)
     }
@@ -175,6 +191,7 @@ impl Tracker {
         let mut now: Vec<(Option<AppId>, CheckState, String)> = Vec::new();
         for (application, progress) in &commit.applications {
             let (state, sentence) = match progress {
+                Progress::Expanding(_) => continue,
                 Progress::Pending(sentence) => (CheckState::Pending, sentence.clone()),
                 Progress::Concluded(conclusion) => (state_of(conclusion.verdict), conclusion.sentence.clone()),
             };
@@ -228,7 +245,7 @@ fn summary(applications: &BTreeMap<AppId, Progress>, total: usize) -> (CheckStat
     let mut superseded = 0;
     for (application, progress) in applications {
         match progress {
-            Progress::Pending(sentence) => pending.push((application, sentence)),
+            Progress::Pending(sentence) | Progress::Expanding(sentence) => pending.push((application, sentence)),
             Progress::Concluded(conclusion) => match conclusion.verdict {
                 Verdict::Success => {}
                 Verdict::Superseded => superseded += 1,
@@ -273,7 +290,12 @@ mod tests {
     }
 
     fn origin() -> Origin {
-        Origin { forge: wire::Forge::Github, repository: wire::Repository::default(), delivery: "d1".into() }
+        Origin {
+            forge: wire::Forge::Github,
+            repository: wire::Repository::default(),
+            delivery: "d1".into(),
+            trace: None,
+        }
     }
 
     fn said(checks: &[CommitCheck]) -> Vec<String> {
@@ -288,10 +310,23 @@ mod tests {
     }
 
     #[test]
+    fn a_set_that_cannot_be_expanded_holds_the_check_open_and_has_none() {
+        let mut tracker = Tracker::new("prod", "argocd", 20);
+        let waiting = [(app("services"), "the forge is away".to_owned())];
+        let checks = tracker.begin(&key("a"), origin(), &[], &waiting, 214);
+        assert_eq!(said(&checks), ["lockstep/prod Pending: 0 of 1 done; services: the forge is away"]);
+        // The delivery comes again, and the set has brought an application about.
+        let checks = tracker.begin(&key("a"), origin(), &[app("gateway")], &[], 214);
+        assert_eq!(checks.len(), 2, "{checks:?}");
+        let checks = tracker.conclude(&key("a"), &app("gateway"), conclusion(Verdict::Success, "synced"), 214);
+        assert_eq!(said(&checks)[1], "lockstep/prod Success: 1 of 214 applications changed, all healthy");
+    }
+
+    #[test]
     fn a_commit_that_concerns_nothing_is_green_at_once() {
         let mut tracker = Tracker::new("prod", "argocd", 20);
         assert_eq!(
-            said(&tracker.begin(&key("a"), origin(), &[], 214)),
+            said(&tracker.begin(&key("a"), origin(), &[], &[], 214)),
             ["lockstep/prod Success: no application concerned"]
         );
         assert_eq!(tracker.count(), 0);
@@ -300,7 +335,7 @@ mod tests {
     #[test]
     fn the_cluster_check_waits_for_all_and_tells_the_worst() {
         let mut tracker = Tracker::new("prod", "argocd", 20);
-        let first = tracker.begin(&key("a"), origin(), &[app("gateway"), app("ledger")], 214);
+        let first = tracker.begin(&key("a"), origin(), &[app("gateway"), app("ledger")], &[], 214);
         assert_eq!(first.len(), 3);
         assert!(first.iter().all(|check| check.check.state() == CheckState::Pending));
         assert_eq!(
@@ -320,7 +355,7 @@ mod tests {
     #[test]
     fn above_the_limit_only_failing_applications_get_their_own() {
         let mut tracker = Tracker::new("prod", "argocd", 1);
-        assert_eq!(tracker.begin(&key("a"), origin(), &[app("gateway"), app("ledger")], 2).len(), 1);
+        assert_eq!(tracker.begin(&key("a"), origin(), &[app("gateway"), app("ledger")], &[], 2).len(), 1);
         let checks = tracker.conclude(&key("a"), &app("ledger"), conclusion(Verdict::Failure, "Degraded"), 2);
         assert_eq!(
             said(&checks),
@@ -334,7 +369,7 @@ mod tests {
     #[test]
     fn nothing_is_said_twice_and_nothing_of_an_unknown_commit() {
         let mut tracker = Tracker::new("prod", "argocd", 20);
-        tracker.begin(&key("a"), origin(), &[app("gateway")], 1);
+        tracker.begin(&key("a"), origin(), &[app("gateway")], &[], 1);
         assert_eq!(tracker.progress(&key("a"), &app("gateway"), "applying", 1).len(), 2);
         assert!(tracker.progress(&key("a"), &app("gateway"), "applying", 1).is_empty());
         assert!(tracker.progress(&key("b"), &app("gateway"), "applying", 1).is_empty());

@@ -29,6 +29,9 @@ pub struct Wanted {
     /// The delivery's id; empty for a commit found by polling.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub delivery: String,
+    /// The trace that the webhook's request began.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trace: String,
     /// When the webhook arrived, milliseconds since 1970.
     #[serde(default)]
     pub received_at: i64,
@@ -52,6 +55,7 @@ impl Wanted {
             api_url: origin.repository.api_url.clone(),
             html_url: origin.repository.html_url.clone(),
             delivery: origin.delivery.clone(),
+            trace: origin.trace.as_ref().map(ToString::to_string).unwrap_or_default(),
             received_at,
             verdict: None,
             sentence: String::new(),
@@ -81,6 +85,7 @@ impl Wanted {
                 api_url: self.api_url.clone(),
             },
             delivery: self.delivery.clone(),
+            trace: wire::TraceParent::parse(&self.trace).ok(),
         }
     }
 
@@ -116,9 +121,11 @@ mod tests {
             forge: wire::Forge::Github,
             repository: wire::Repository { owner: "acme".into(), name: "shop".into(), ..Default::default() },
             delivery: "d1".into(),
+            trace: Some(wire::TraceParent::new_root()),
         };
         let mut wanted = Wanted::new(&url, "abc", &origin, 17);
         assert_eq!(parse(Some(&format(&[wanted.clone()]))), [wanted.clone()]);
+        assert_eq!(wanted.origin().trace, origin.trace);
         wanted.verdict = Some(Verdict::Failure);
         wanted.sentence = "Degraded".into();
         assert_eq!(parse(Some(&format(&[wanted.clone()]))), [wanted]);

@@ -262,7 +262,7 @@ pub async fn secrets(
     }
 }
 
-fn take_secret(ctx: &Context, credentials: &SecretCredentials, object: &Object) {
+pub(crate) fn take_secret(ctx: &Context, credentials: &SecretCredentials, object: &Object) {
     let labels = strings(object, "/metadata/labels");
     let data: BTreeMap<String, Vec<u8>> = strings(object, "/data")
         .into_iter()

@@ -156,6 +156,7 @@ impl Stage {
             ("--kustomize", self.kustomize.display().to_string()),
             // Only webhooks tell of commits here.
             ("--poll-interval", "24h".to_owned()),
+            ("--redelivery-interval", "0".to_owned()),
         ] {
             arguments.extend([option.to_owned(), value]);
         }

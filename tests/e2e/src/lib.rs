@@ -2,8 +2,9 @@
 //! double, and `lockstep receiver` and `lockstep worker` as processes of their own.
 //!
 //! It never reaches into Lockstep: it pushes with Git, reads the forge's and the cluster's API, runs `lockstep`, and kills
-//! processes. The workers do not poll, so a commit that gets its check got it by its webhook. Everything ends and is removed
-//! with the [`Stage`]; one that was not brought to its end by [`Stage::strike`] prints the ends of its logs.
+//! processes. The workers neither poll nor ask for failed deliveries, unless that is the story, so a commit that gets its check
+//! got it by its webhook. Everything ends and is removed with the [`Stage`]; one that was not brought to its end by
+//! [`Stage::strike`] prints the ends of its logs.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {

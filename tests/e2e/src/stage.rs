@@ -75,6 +75,11 @@ impl WorkingCopy {
 impl Stage {
     /// Starts a broker, a forge, a receiver, and for each name a cluster with its worker.
     pub async fn set(kind: Kind, clusters: &[&str]) -> Result<Self> {
+        Self::redelivering(kind, clusters, "0").await
+    }
+
+    /// The same, with workers that ask the forge for failed deliveries in that interval.
+    pub async fn redelivering(kind: Kind, clusters: &[&str], interval: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("lockstep-e2e-").tempdir()?;
         // Both build what is missing; one after the other, so that their progress can be read.
         let tools = [Tools::ensure("helm").await?, Tools::ensure("kustomize").await?];
@@ -89,7 +94,7 @@ impl Stage {
         let credentials =
             format!("- url: {}\n  username: {}\n  password: {}\n", forge.url(), forge.user(), forge.token());
         std::fs::write(folder.path().join("git-credentials.yaml"), credentials)?;
-        let setting = Setting { folder: folder.path(), binary, tools, broker: &broker, forge: &forge };
+        let setting = Setting { folder: folder.path(), binary, tools, broker: &broker, forge: &forge, interval };
         let mut sites = Vec::new();
         for (name, (plane, cluster)) in prepared {
             sites.push(setting.site(name, plane, cluster).await?);
@@ -227,6 +232,8 @@ struct Setting<'a> {
     tools: [PathBuf; 2],
     broker: &'a RabbitMq,
     forge: &'a Forge,
+    /// How often the forge is asked for failed deliveries.
+    interval: &'a str,
 }
 
 impl Setting<'_> {
@@ -270,6 +277,7 @@ impl Setting<'_> {
             format!("--kustomize={}", self.tools[1].display()),
             "--forge-unlimited".into(),
             "--poll-interval=0".into(),
+            format!("--redelivery-interval={}", self.interval),
         ];
         let ready = format!("http://127.0.0.1:{admin}/readyz");
         let worker = self.start(&format!("worker-{name}"), arguments, ready).await?;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::events::Event;
 use crate::faults::Faults;
 use crate::git::Bare;
-use crate::model::{ApiCall, Delivery, Identity, Repository};
+use crate::model::{ApiCall, Delivery, Hook, Identity, Repository};
 use crate::openapi::{Openapi, Violation};
 use crate::reply::Reply;
 use crate::views::Links;
@@ -25,6 +25,9 @@ pub(crate) fn key(owner: &str, name: &str) -> RepositoryKey {
 #[derive(Default)]
 pub(crate) struct State {
     pub repositories: BTreeMap<RepositoryKey, Repository>,
+    /// Webhooks of owners, by login in lower case.
+    pub organization_hooks: HashMap<String, Vec<Hook>>,
+    pub app_hook: Option<Hook>,
     pub tokens: HashMap<String, Identity>,
     /// Newest last.
     pub deliveries: Vec<Delivery>,
@@ -55,6 +58,22 @@ impl State {
 
     pub(crate) fn repository_mut(&mut self, owner: &str, name: &str) -> Option<&mut Repository> {
         self.repositories.get_mut(&key(owner, name))
+    }
+
+    /// The webhooks that events of a repository go to.
+    pub(crate) fn hooks_of<'a>(&'a self, repository: &'a Repository) -> impl Iterator<Item = &'a Hook> {
+        let organization = self.organization_hooks.get(&repository.owner.to_lowercase());
+        repository.hooks.iter().chain(organization.into_iter().flatten()).chain(&self.app_hook)
+    }
+
+    pub(crate) fn hook(&self, id: i64) -> Option<&Hook> {
+        let all = self.repositories.values().flat_map(|r| &r.hooks);
+        all.chain(self.organization_hooks.values().flatten()).chain(&self.app_hook).find(|h| h.id == id)
+    }
+
+    pub(crate) fn hook_mut(&mut self, id: i64) -> Option<&mut Hook> {
+        let all = self.repositories.values_mut().flat_map(|r| &mut r.hooks);
+        all.chain(self.organization_hooks.values_mut().flatten()).chain(&mut self.app_hook).find(|h| h.id == id)
     }
 
     pub(crate) fn delivery_mut(&mut self, id: i64) -> Option<&mut Delivery> {

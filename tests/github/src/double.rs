@@ -17,7 +17,10 @@ use crate::api::{self, Call};
 use crate::core::{Core, State, key};
 use crate::faults::{Fault, Faults};
 use crate::git::{Bare, GitError};
-use crate::model::{ApiCall, Comment, CommitStatus, Delivery, Deployment, Hook, Identity, PullRequest, Repository};
+use crate::model::{
+    ApiCall, Comment, CommitStatus, ContentType, Delivery, Deployment, Hook, Identity, PullRequest, Repository, Secret,
+    Target,
+};
 use crate::openapi::{Openapi, OpenapiError, Violation};
 use crate::reply::{Body, Reply};
 use crate::routes;
@@ -164,7 +167,9 @@ impl DoubleOptions {
 pub enum TokenAccess {
     /// Everything.
     Write,
-    /// Only `GET` and fetching; 403 for the rest.
+    /// Everything but webhooks, which cannot even be seen.
+    NoHooks,
+    /// Only `GET` and fetching, and no webhooks; 403 for the rest.
     Read,
 }
 
@@ -219,7 +224,7 @@ impl Double {
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let (events, received) = mpsc::unbounded_channel();
-        let identity = Identity { login: options.login.clone(), write: true, expires_at_us: None };
+        let identity = Identity { login: options.login.clone(), write: true, hooks: true, expires_at_us: None };
         let api_prefix = options.api_prefix.trim_end_matches('/').to_owned();
         let core = Arc::new(Core {
             root: tokio::fs::canonicalize(&options.root).await?,
@@ -291,7 +296,12 @@ impl Double {
 
     /// Lets another token in.
     pub fn add_token(&self, token: impl Into<String>, login: &str, access: TokenAccess) {
-        let identity = Identity { login: login.to_owned(), write: access == TokenAccess::Write, expires_at_us: None };
+        let identity = Identity {
+            login: login.to_owned(),
+            write: access != TokenAccess::Read,
+            hooks: access == TokenAccess::Write,
+            expires_at_us: None,
+        };
         self.core.state().tokens.insert(token.into(), identity);
     }
 
@@ -347,7 +357,7 @@ impl Double {
 
     /// Sends a delivery again, as the button on GitHub's page does.
     pub fn redeliver(&self, delivery: &Delivery) {
-        let hook = self.look(&delivery.owner, &delivery.repository, |r| r.hook(delivery.hook_id).cloned());
+        let hook = self.core.state().hook(delivery.hook_id).cloned();
         if let Some(hook) = hook {
             webhooks::redeliver(&self.core, hook, delivery);
         }
@@ -369,6 +379,39 @@ impl Double {
         let path = format!("/repos/{owner}/{name}/hooks");
         let hook = self.call("POST", &path, json!({"config": config, "events": events})).await?;
         Ok(hook["id"].as_i64().unwrap_or_default())
+    }
+
+    /// Makes a signed webhook of an organisation, which is told of all its repositories.
+    pub fn add_organization_hook(&self, organization: &str, url: &str, secret: Option<&str>, events: &[&str]) -> i64 {
+        let hook = self.new_hook(Target::Organization, url, secret, events);
+        let id = hook.id;
+        self.core.state().organization_hooks.entry(organization.to_lowercase()).or_default().push(hook);
+        id
+    }
+
+    /// Makes the App's signed webhook, which is told of all repositories, in place of the one before.
+    pub fn set_app_hook(&self, url: &str, secret: Option<&str>, events: &[&str]) -> i64 {
+        let hook = self.new_hook(Target::Integration, url, secret, events);
+        let id = hook.id;
+        self.core.state().app_hook = Some(hook);
+        id
+    }
+
+    fn new_hook(&self, target: Target, url: &str, secret: Option<&str>, events: &[&str]) -> Hook {
+        let now = now_us();
+        Hook {
+            id: self.core.id(),
+            target,
+            url: url.to_owned(),
+            content_type: ContentType::Json,
+            secret: secret.map(|secret| Secret(secret.to_owned())),
+            insecure_ssl: "0".to_owned(),
+            events: events.iter().map(|event| (*event).to_owned()).collect(),
+            active: true,
+            created_at_us: now,
+            updated_at_us: now,
+            last_response: None,
+        }
     }
 
     /// Opens a pull request between two pushed branches.

@@ -17,7 +17,7 @@ use crate::faults::{Fault, FaultKind};
 use crate::model::ApiCall;
 use crate::openapi::{Violation, ViolationKind};
 use crate::reply::{Body, Reply};
-use crate::routes::{self, Operation, Route};
+use crate::routes::{self, Route};
 use crate::time::{now_us, seconds};
 use crate::{control, git_http};
 
@@ -62,7 +62,7 @@ pub(crate) async fn handle(core: web::Data<Core>, request: HttpRequest, payload:
 fn api_path<'a>(core: &Core, path: &'a str) -> Option<&'a str> {
     let rest = path.strip_prefix(core.api_prefix.as_str())?;
     let known = rest.starts_with('/')
-        && (!core.api_prefix.is_empty() || ["/repos/", "/app/"].iter().any(|p| rest.starts_with(p)));
+        && (!core.api_prefix.is_empty() || ["/repos/", "/orgs/", "/app/"].iter().any(|p| rest.starts_with(p)));
     known.then_some(rest)
 }
 
@@ -135,7 +135,8 @@ async fn answer(
         return Reply::not_found();
     };
     let access = match route.operation {
-        Operation::GetInstallation | Operation::CreateInstallationToken => Access::App,
+        operation if operation.is_of_the_app() => Access::App,
+        operation if operation.is_about_hooks() => Access::Hooks,
         _ if method == "GET" => Access::Read,
         _ => Access::Write,
     };
@@ -207,6 +208,8 @@ fn conditional(request: &HttpRequest, reply: Reply) -> Reply {
 pub(crate) enum Access {
     Read,
     Write,
+    /// Webhooks, even to see them.
+    Hooks,
     /// A GitHub App as itself, not as an installation.
     App,
 }
@@ -230,7 +233,9 @@ pub(crate) fn authorize(core: &Core, request: &HttpRequest, access: Access) -> R
         };
     }
     match identity {
-        Some(identity) if access == Access::Write && !identity.write => {
+        Some(identity)
+            if (access == Access::Write && !identity.write) || (access == Access::Hooks && !identity.hooks) =>
+        {
             Err(Reply::error(403, "Resource not accessible by personal access token"))
         }
         Some(identity) => Ok(identity.login),

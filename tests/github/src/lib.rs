@@ -50,5 +50,6 @@ pub use double::{Double, DoubleError, DoubleOptions, NewPullRequest, TokenAccess
 pub use faults::{Fault, FaultKind, Faults, Lag};
 pub use model::{
     ApiCall, Comment, CommitStatus, ContentType, Delivery, Deployment, DeploymentStatus, Hook, PullRequest, Side,
+    Target,
 };
 pub use openapi::{Openapi, OpenapiError, Violation, ViolationKind};

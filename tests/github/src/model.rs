@@ -102,11 +102,36 @@ pub enum ContentType {
     Form,
 }
 
-/// A repository's webhook.
+/// Whose events a webhook is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// Those of one repository.
+    Repository,
+    /// Those of all repositories of an owner.
+    Organization,
+    /// Those of all repositories that a GitHub App is installed in: here all there are.
+    Integration,
+}
+
+impl Target {
+    /// `X-GitHub-Hook-Installation-Target-Type`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Repository => "repository",
+            Self::Organization => "organization",
+            Self::Integration => "integration",
+        }
+    }
+}
+
+/// A webhook of a repository, an organisation or an App.
 #[derive(Clone, Debug, Serialize)]
 pub struct Hook {
     /// Id in the REST calls.
     pub id: i64,
+    /// Whose events it is told of.
+    pub target: Target,
     /// Where deliveries go.
     pub url: String,
     /// How the body is written.
@@ -147,6 +172,8 @@ pub struct Delivery {
     pub guid: String,
     /// The webhook it was sent for.
     pub hook_id: i64,
+    /// The App's installation, if it is the App's webhook.
+    pub installation_id: Option<i64>,
     /// Owner of the repository.
     pub owner: String,
     /// Name of the repository.
@@ -324,10 +351,6 @@ impl Repository {
         self.pulls.values().filter(|p| p.open).count()
     }
 
-    pub(crate) fn hook(&self, id: i64) -> Option<&Hook> {
-        self.hooks.iter().find(|h| h.id == id)
-    }
-
     pub(crate) fn is_hidden(&self, sha: &str) -> bool {
         self.hidden.get(sha).is_some_and(|until| *until > Instant::now())
     }
@@ -338,6 +361,7 @@ impl Repository {
 pub(crate) struct Identity {
     pub login: String,
     pub write: bool,
+    pub hooks: bool,
     /// Microseconds since 1970; `None` never.
     pub expires_at_us: Option<i64>,
 }

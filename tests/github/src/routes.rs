@@ -46,8 +46,47 @@ pub(crate) enum Operation {
     ListDeliveries,
     GetDelivery,
     Redeliver,
+    ListOrganizationHooks,
+    ListOrganizationDeliveries,
+    RedeliverOrganization,
+    GetAppHookConfig,
+    ListAppDeliveries,
+    RedeliverApp,
     GetInstallation,
     CreateInstallationToken,
+}
+
+impl Operation {
+    /// Whether a token needs the permission for webhooks.
+    pub(crate) fn is_about_hooks(self) -> bool {
+        matches!(
+            self,
+            Self::ListHooks
+                | Self::CreateHook
+                | Self::GetHook
+                | Self::UpdateHook
+                | Self::DeleteHook
+                | Self::PingHook
+                | Self::ListDeliveries
+                | Self::GetDelivery
+                | Self::Redeliver
+                | Self::ListOrganizationHooks
+                | Self::ListOrganizationDeliveries
+                | Self::RedeliverOrganization
+        )
+    }
+
+    /// Whether a GitHub App makes it as itself, not as an installation.
+    pub(crate) fn is_of_the_app(self) -> bool {
+        matches!(
+            self,
+            Self::GetInstallation
+                | Self::CreateInstallationToken
+                | Self::GetAppHookConfig
+                | Self::ListAppDeliveries
+                | Self::RedeliverApp
+        )
+    }
 }
 
 use Operation as O;
@@ -97,6 +136,12 @@ const ROUTES: &[(&str, &str, Operation)] = &[
     ("GET", "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries", O::ListDeliveries),
     ("GET", "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries/{delivery_id}", O::GetDelivery),
     ("POST", "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries/{delivery_id}/attempts", O::Redeliver),
+    ("GET", "/orgs/{org}/hooks", O::ListOrganizationHooks),
+    ("GET", "/orgs/{org}/hooks/{hook_id}/deliveries", O::ListOrganizationDeliveries),
+    ("POST", "/orgs/{org}/hooks/{hook_id}/deliveries/{delivery_id}/attempts", O::RedeliverOrganization),
+    ("GET", "/app/hook/config", O::GetAppHookConfig),
+    ("GET", "/app/hook/deliveries", O::ListAppDeliveries),
+    ("POST", "/app/hook/deliveries/{delivery_id}/attempts", O::RedeliverApp),
 ];
 
 /// A call that was recognised.
@@ -185,6 +230,8 @@ mod tests {
             ("DELETE", "/repos/acme/app/issues/3/labels/preview", O::RemoveLabel, "name", "preview"),
             ("PATCH", "/repos/acme/app/issues/comments/7", O::UpdateComment, "comment_id", "7"),
             ("POST", "/repos/acme/app/hooks/1/deliveries/2/attempts", O::Redeliver, "delivery_id", "2"),
+            ("GET", "/orgs/acme/hooks/1/deliveries", O::ListOrganizationDeliveries, "org", "acme"),
+            ("POST", "/app/hook/deliveries/2/attempts", O::RedeliverApp, "delivery_id", "2"),
         ] {
             let route = find(method, path).unwrap_or_else(|| panic!("{method} {path}"));
             assert_eq!((route.operation, route.parameters[parameter].as_str()), (operation, value), "{path}");

@@ -83,6 +83,9 @@ const USER_LINKS: &[(&str, &str)] = &[
     ("received_events_url", "/received_events"),
 ];
 
+/// The only App there is.
+pub(crate) const APP_ID: i64 = 1;
+
 /// The same for the same login, in every run.
 pub(crate) fn login_id(login: &str) -> i64 {
     let hash = login.to_lowercase().bytes().fold(5_381_u64, |h, b| h.wrapping_mul(33) ^ u64::from(b));
@@ -335,10 +338,6 @@ impl Links {
 
     pub(crate) fn hook(&self, repository: &Repository, hook: &Hook) -> Value {
         let url = format!("{}/hooks/{}", self.repository_api(&repository.owner, &repository.name), hook.id);
-        let mut config = json!({"url": hook.url, "content_type": hook.content_type, "insecure_ssl": hook.insecure_ssl});
-        if hook.has_secret() {
-            config["secret"] = "********".into();
-        }
         let last_response = match &hook.last_response {
             None => json!({"code": null, "status": "unused", "message": null}),
             Some((code, message)) => json!({
@@ -353,7 +352,7 @@ impl Links {
             "name": "web",
             "active": hook.active,
             "events": hook.events,
-            "config": config,
+            "config": self.hook_config(hook),
             "updated_at": iso(hook.updated_at_us),
             "created_at": iso(hook.created_at_us),
             "url": url,
@@ -362,6 +361,31 @@ impl Links {
             "deliveries_url": format!("{url}/deliveries"),
             "last_response": last_response,
         })
+    }
+
+    pub(crate) fn organization_hook(&self, organization: &str, hook: &Hook) -> Value {
+        let url = format!("{}/orgs/{organization}/hooks/{}", self.api, hook.id);
+        json!({
+            "type": "Organization",
+            "id": hook.id,
+            "name": "web",
+            "active": hook.active,
+            "events": hook.events,
+            "config": self.hook_config(hook),
+            "updated_at": iso(hook.updated_at_us),
+            "created_at": iso(hook.created_at_us),
+            "url": url,
+            "ping_url": format!("{url}/pings"),
+            "deliveries_url": format!("{url}/deliveries"),
+        })
+    }
+
+    pub(crate) fn hook_config(&self, hook: &Hook) -> Value {
+        let mut config = json!({"url": hook.url, "content_type": hook.content_type, "insecure_ssl": hook.insecure_ssl});
+        if hook.has_secret() {
+            config["secret"] = "********".into();
+        }
+        config
     }
 
     /// A delivery in the list; its time has microseconds, which GitHub's leaves out.
@@ -376,15 +400,15 @@ impl Links {
             "status_code": delivery.status_code,
             "event": delivery.event,
             "action": delivery.action,
-            "installation_id": null,
+            "installation_id": delivery.installation_id,
             "repository_id": repository.id,
             "throttled_at": null,
         })
     }
 
-    pub(crate) fn delivery_detail(&self, repository: &Repository, delivery: &Delivery) -> Value {
+    pub(crate) fn delivery_detail(&self, repository: &Repository, hook: &Hook, delivery: &Delivery) -> Value {
         let mut value = self.delivery(repository, delivery);
-        value["url"] = repository.hook(delivery.hook_id).map(|h| h.url.clone()).unwrap_or_default().into();
+        value["url"] = hook.url.clone().into();
         value["request"] = json!({"headers": delivery.request_headers, "payload": *delivery.payload});
         value["response"] = json!({"headers": delivery.response_headers, "payload": delivery.response_body});
         value
@@ -588,6 +612,12 @@ impl Links {
         })
     }
 
+    /// The `installation` of an App's webhook.
+    pub(crate) fn simple_installation(&self, owner: &str) -> Value {
+        let id = login_id(owner);
+        json!({"id": id, "node_id": node_id("Installation", id)})
+    }
+
     pub(crate) fn installation(&self, id: i64, owner: &str, created_at_us: i64) -> Value {
         let account = self.owner(owner);
         json!({
@@ -597,7 +627,7 @@ impl Links {
             "access_tokens_url": format!("{}/app/installations/{id}/access_tokens", self.api),
             "repositories_url": format!("{}/installation/repositories", self.api),
             "html_url": format!("{}/organizations/{owner}/settings/installations/{id}", self.web),
-            "app_id": 1,
+            "app_id": APP_ID,
             "app_slug": "lockstep",
             "target_id": account["id"],
             "target_type": "Organization",

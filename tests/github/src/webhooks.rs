@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::core::Core;
 use crate::events::{Event, Payload};
 use crate::git::Bare;
-use crate::model::{ContentType, Delivery, Hook};
+use crate::model::{ContentType, Delivery, Hook, Target};
 use crate::openapi::Violation;
 use crate::payloads;
 use crate::time::now_us;
+use crate::views::{APP_ID, login_id};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// GitHub does not send payloads above this.
@@ -39,11 +40,12 @@ pub(crate) async fn run(core: Arc<Core>, mut events: UnboundedReceiver<Event>, s
 }
 
 async fn send(core: &Arc<Core>, event: Event) {
-    let hooks = core.read(&event.owner, &event.repository, |r| {
+    let hooks: Vec<Hook> = {
+        let state = core.state();
+        let Some(repository) = state.repository(&event.owner, &event.repository) else { return };
         let wanted = |h: &&Hook| event.hook.is_none_or(|id| id == h.id) && h.wants(event.name);
-        r.hooks.iter().filter(wanted).cloned().collect::<Vec<_>>()
-    });
-    let Ok(hooks) = hooks else { return };
+        state.hooks_of(repository).filter(wanted).cloned().collect()
+    };
     if hooks.is_empty() {
         return;
     }
@@ -65,14 +67,18 @@ async fn send(core: &Arc<Core>, event: Event) {
     check(core, event.name, &payload);
     let payload = Arc::new(payload);
     for hook in hooks {
+        let payload = match hook.target {
+            Target::Repository | Target::Organization => payload.clone(),
+            Target::Integration => {
+                let mut payload = payload.as_ref().clone();
+                payload["installation"] = core.links.simple_installation(&event.owner);
+                check(core, event.name, &payload);
+                Arc::new(payload)
+            }
+        };
         let source = (event.owner.clone(), event.repository.clone());
         let guid = uuid::Uuid::new_v4().to_string();
-        deliver(
-            core,
-            hook,
-            source,
-            Message { event: event.name.to_owned(), guid, payload: payload.clone(), again: false },
-        );
+        deliver(core, hook, source, Message { event: event.name.to_owned(), guid, payload, again: false });
     }
 }
 
@@ -103,12 +109,17 @@ pub(crate) fn redeliver(core: &Arc<Core>, hook: Hook, delivery: &Delivery) {
 
 fn deliver(core: &Arc<Core>, hook: Hook, (owner, repository): (String, String), message: Message) {
     let body = body(hook.content_type, &message.payload);
-    let target = core.read(&owner, &repository, |r| r.id).unwrap_or_default();
+    let target = match hook.target {
+        Target::Repository => core.read(&owner, &repository, |r| r.id).unwrap_or_default(),
+        Target::Organization => login_id(&owner),
+        Target::Integration => APP_ID,
+    };
     let headers = headers(&hook, &message, target, &body);
     let mut delivery = Delivery {
         id: core.id(),
         guid: message.guid,
         hook_id: hook.id,
+        installation_id: (hook.target == Target::Integration).then(|| login_id(&owner)),
         owner,
         repository,
         event: message.event,
@@ -179,10 +190,7 @@ async fn post(core: &Core, id: i64, hook: Hook, headers: BTreeMap<String, String
         delivery.status.clone_from(&status);
         delivery.response_headers = headers;
         delivery.response_body = body;
-        let source = (delivery.owner.clone(), delivery.repository.clone());
-        if let Some(repository) = state.repository_mut(&source.0, &source.1)
-            && let Some(hook) = repository.hooks.iter_mut().find(|h| h.id == hook.id)
-        {
+        if let Some(hook) = state.hook_mut(hook.id) {
             hook.last_response = Some((code, status));
         }
     }
@@ -213,7 +221,7 @@ fn headers(hook: &Hook, message: &Message, target: i64, body: &[u8]) -> BTreeMap
         ("X-GitHub-Event", message.event.clone()),
         ("X-GitHub-Hook-ID", hook.id.to_string()),
         ("X-GitHub-Hook-Installation-Target-ID", target.to_string()),
-        ("X-GitHub-Hook-Installation-Target-Type", "repository".to_owned()),
+        ("X-GitHub-Hook-Installation-Target-Type", hook.target.name().to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();

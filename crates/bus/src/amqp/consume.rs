@@ -215,7 +215,7 @@ impl AmqpSettle {
     ) -> Result<(), BusError> {
         let (class, wait) = RetryClass::next(wait);
         let own = [(own::ATTEMPT, attempt.to_string()), (own::DUE, due.to_string()), (own::REASON, cut_reason(reason))];
-        self.link.publish(names::DEFAULT, &class.queue(&self.queue), message, &own, Some(wait)).await?;
+        self.link.publish(&self.queue, &class.queue(&self.queue), message, &own, Some(wait)).await?;
         // The message is safe; if this acknowledgement is lost it comes twice.
         let _ = self.acknowledge().await;
         Ok(())

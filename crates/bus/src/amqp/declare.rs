@@ -58,6 +58,9 @@ pub(super) async fn declare(connection: &Connection, topology: &Topology) -> Res
                 passive.map_err(|_| bus_error(&name, &error))?;
             }
         }
+        if queue.retry {
+            channel = own_exchange(connection, channel, queue).await?;
+        }
     }
     for binding in &topology.bindings {
         let (queue, exchange, key) = (short(&binding.queue), short(&binding.exchange), short(&binding.key));
@@ -70,6 +73,30 @@ pub(super) async fn declare(connection: &Connection, topology: &Topology) -> Res
     }
     let _ = channel.close(200, short("OK")).await;
     Ok(())
+}
+
+/// A work queue has an exchange of its own name, by which it and its waiting rooms are reached. The default exchange reaches
+/// every queue, and a broker cannot say which ones a user may reach by it.
+async fn own_exchange(connection: &Connection, mut channel: Channel, queue: &Queue) -> Result<Channel, BusError> {
+    let exchange = Exchange { name: queue.name.clone(), kind: ExchangeKind::Direct, alternate: None };
+    if let Err(error) = declare_exchange(&channel, &exchange, false).await {
+        channel = tolerate(connection, &exchange.name, &error).await?;
+        declare_exchange(&channel, &exchange, true).await.map_err(|_| bus_error(&exchange.name, &error))?;
+        return Ok(channel);
+    }
+    for name in std::iter::once(queue.name.clone()).chain(queue.retry_queues()) {
+        let bound = channel
+            .queue_bind(
+                short(&name),
+                short(&queue.name),
+                short(&name),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await;
+        bound.map_err(|error| bus_error(&name, &error))?;
+    }
+    Ok(channel)
 }
 
 async fn open(connection: &Connection) -> Result<Channel, BusError> {
@@ -132,7 +159,7 @@ fn arguments(queue: &Queue) -> FieldTable {
 /// A waiting room: what expires in it goes back to its queue.
 fn retry_arguments(queue: &Queue) -> FieldTable {
     let mut table = quorum(queue.max_length, Overflow::Reject);
-    dead_letters_to(&mut table, names::DEFAULT, Some(&queue.name));
+    dead_letters_to(&mut table, &queue.name, Some(&queue.name));
     table
 }
 

@@ -245,7 +245,9 @@ impl Link {
     pub(super) fn remember(&self, topology: &Topology) {
         let mut known = self.topology.lock().unwrap_or_else(PoisonError::into_inner);
         known.merge(topology);
-        let exchanges = known.exchanges.iter().map(|one| (one.name.clone(), known.always_routes(one))).collect();
+        let own = known.queues.iter().filter(|queue| queue.retry).map(|queue| (queue.name.clone(), false));
+        let exchanges = known.exchanges.iter().map(|one| (one.name.clone(), known.always_routes(one)));
+        let exchanges = own.chain(exchanges).collect();
         *self.exchanges.write().unwrap_or_else(PoisonError::into_inner) = exchanges;
     }
 

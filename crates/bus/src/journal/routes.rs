@@ -29,7 +29,8 @@ pub(super) struct Routes {
 impl Routes {
     /// The queues that take the message, each once. Empty: it is unroutable.
     pub(super) fn find(&self, exchange: &str, key: &str) -> Vec<String> {
-        if exchange.is_empty() {
+        // The default exchange, and a work queue's own.
+        if exchange.is_empty() || exchange == key {
             return self.queues.contains_key(key).then(|| key.to_owned()).into_iter().collect();
         }
         let mut next = Some(exchange);

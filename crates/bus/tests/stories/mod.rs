@@ -117,7 +117,7 @@ pub(crate) async fn every_cluster_gets_every_delivery_and_its_own_commands(place
     bus.declare(&Topology::for_cluster("nonprod")).await.unwrap();
     bus.publish(names::DELIVERIES, KEY, message("delivery")).await.unwrap();
     bus.publish(names::COMMANDS, "nonprod", message("command")).await.unwrap();
-    bus.publish(names::DEFAULT, &names::feedback_queue("prod"), message("check")).await.unwrap();
+    bus.publish(&names::feedback_queue("prod"), &names::feedback_queue("prod"), message("check")).await.unwrap();
     let expected: [(String, &[&str]); 4] = [
         (worker(), &["delivery"]),
         (names::worker_queue("nonprod"), &["delivery", "command"]),

@@ -20,7 +20,7 @@ use crate::discovery::ApiKind;
 use crate::error::{ClusterError, Subject};
 use crate::watch::{Keep, RawEvent, Watcher};
 use changes::Subscribers;
-use store::{Store, lean};
+use store::{Kept, Store};
 use writing::Held;
 
 /// Tells whose an object is, from its `apiVersion`, `kind` and `metadata` (labels and annotations included; nothing
@@ -45,6 +45,8 @@ struct Inner {
 struct Shared {
     owner_of: OwnerOf,
     managers: Vec<String>,
+    /// The cluster's own.
+    manager: String,
     /// Taken before `held`.
     store: RwLock<Store>,
     held: Mutex<Held>,
@@ -87,6 +89,7 @@ impl LiveStore {
         let shared = Arc::new(Shared {
             owner_of,
             managers,
+            manager: cluster.field_manager().to_owned(),
             store: RwLock::default(),
             held: Mutex::default(),
             subscribers: Subscribers::default(),
@@ -149,7 +152,8 @@ impl LiveStore {
         let shared = self.inner.shared.clone();
         let owner_of = shared.owner_of.clone();
         let keep: Keep = Arc::new(move |outline| owner_of(outline).is_some());
-        let selection = Selection { kind: kind.clone(), namespace: None, selector: None, metadata_only: false };
+        let selection =
+            Selection { kind: kind.clone(), namespace: None, selector: None, metadata_only: false, name: None };
         let watcher = Watcher::new(Arc::downgrade(&self.inner.cluster.inner), selection, Some(keep));
         let wake = watcher.wake();
         let state = Arc::new(watch::Sender::new(SlotState::Starting));
@@ -166,6 +170,13 @@ impl LiveStore {
     /// All objects of an owner, ordered by key.
     pub fn owned_by(&self, owner: &str) -> Vec<Arc<Object>> {
         self.store().owned_by(owner)
+    }
+
+    /// Whether one of these managers owns fields of an object that are to become ours, for
+    /// [`crate::ApplyOptions::needs_migration`]. Known of each object of the store, whichever managed fields are kept; of one
+    /// that nobody owns yet nothing is known, and the answer is no.
+    pub fn needs_migration(&self, key: &ObjectKey, from: &[String]) -> bool {
+        self.store().needs_migration(key, from, &self.inner.shared.manager)
     }
 
     /// The kinds that are watched.
@@ -211,9 +222,8 @@ impl LiveStore {
         }
         let shared = &self.inner.shared;
         let owner = (shared.owner_of)(object);
-        let mut object = object.clone();
-        lean(&mut object, &shared.managers);
-        shared.update(|store| store.record(object, owner.as_deref()));
+        let kept = shared.keep(object.clone());
+        shared.update(|store| store.record(kept, owner.as_deref()));
     }
 
     fn store(&self) -> std::sync::RwLockReadGuard<'_, Store> {
@@ -222,6 +232,10 @@ impl LiveStore {
 }
 
 impl Shared {
+    fn keep(&self, object: Object) -> Kept {
+        Kept::new(object, &self.managers, &self.manager)
+    }
+
     fn update(&self, change: impl FnOnce(&mut Store) -> Vec<LiveChange>) {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         let changes = change(&mut store);
@@ -246,19 +260,18 @@ async fn follow(shared: Arc<Shared>, mut watcher: Watcher, id: (String, String),
     while let Some(event) = watcher.next().await {
         match event {
             RawEvent::Restarted { objects, version } => {
-                let owned = |mut object: Object| {
+                let owned = |object: Object| {
                     let owner = (shared.owner_of)(&object)?;
-                    lean(&mut object, &shared.managers);
-                    Some((object, owner))
+                    Some((shared.keep(object), owner))
                 };
                 let objects = objects.into_iter().filter_map(owned).collect();
                 shared.update(|store| store.restarted(&id, &version, objects));
                 tell.send_replace(SlotState::Listed);
             }
-            RawEvent::Changed(mut object) => match (shared.owner_of)(&object) {
+            RawEvent::Changed(object) => match (shared.owner_of)(&object) {
                 Some(owner) => {
-                    lean(&mut object, &shared.managers);
-                    shared.update(|store| store.changed(object, &owner));
+                    let kept = shared.keep(object);
+                    shared.update(|store| store.changed(kept, &owner));
                 }
                 None => shared.update(|store| store.lost(&object)),
             },

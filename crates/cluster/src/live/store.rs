@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use resources::{Object, ObjectKey};
 
+use crate::migrate::{is_taken, others};
+
 /// Something about an object changed that we did not write ourselves.
 #[derive(Clone, Debug)]
 pub struct LiveChange {
@@ -19,6 +21,26 @@ pub struct LiveChange {
 struct Entry {
     object: Arc<Object>,
     owner: Arc<str>,
+    managers: Managers,
+}
+
+/// The managers other than our own apply that own fields of an object; nobody, as a rule.
+type Managers = Box<[Box<str>]>;
+
+/// An object as it is kept.
+pub(crate) struct Kept {
+    object: Object,
+    managers: Managers,
+}
+
+impl Kept {
+    /// Drops what only costs memory: managed fields of managers that nobody asks about. Their names are kept, since
+    /// migration asks for them.
+    pub(crate) fn new(mut object: Object, keep: &[String], ours: &str) -> Self {
+        let managers = others(&object, ours).map(Box::from).collect();
+        lean(&mut object, keep);
+        Self { object, managers }
+    }
 }
 
 /// All owned objects of the watched kinds.
@@ -35,6 +57,12 @@ impl Store {
         self.objects.get(key).map(|entry| entry.object.clone())
     }
 
+    /// Whether the object has fields of one of these managers, which are not ours yet.
+    pub(crate) fn needs_migration(&self, key: &ObjectKey, from: &[String], ours: &str) -> bool {
+        let Some(entry) = self.objects.get(key) else { return false };
+        entry.managers.iter().any(|manager| is_taken(manager, from, ours))
+    }
+
     pub(crate) fn owned_by(&self, owner: &str) -> Vec<Arc<Object>> {
         let keys = self.owners.get(owner).into_iter().flatten();
         keys.filter_map(|key| self.get(key)).collect()
@@ -49,10 +77,10 @@ impl Store {
         &mut self,
         kind: &(String, String),
         version: &str,
-        objects: Vec<(Object, String)>,
+        objects: Vec<(Kept, String)>,
     ) -> Vec<LiveChange> {
         let mut changes = Vec::new();
-        let listed: std::collections::HashSet<ObjectKey> = objects.iter().map(|(object, _)| object.key()).collect();
+        let listed: std::collections::HashSet<ObjectKey> = objects.iter().map(|(kept, _)| kept.object.key()).collect();
         let gone: Vec<ObjectKey> = self
             .objects
             .iter()
@@ -67,17 +95,17 @@ impl Store {
         for key in gone {
             changes.extend(self.remove(&key));
         }
-        for (object, owner) in objects {
-            changes.extend(self.put(object, &owner));
+        for (kept, owner) in objects {
+            changes.extend(self.put(kept, &owner));
         }
         self.seen.insert(kind.clone(), version.to_owned());
         changes
     }
 
     /// The watch says that an object is so now.
-    pub(crate) fn changed(&mut self, object: Object, owner: &str) -> Vec<LiveChange> {
-        self.saw(&object);
-        self.put(object, owner)
+    pub(crate) fn changed(&mut self, kept: Kept, owner: &str) -> Vec<LiveChange> {
+        self.saw(&kept.object);
+        self.put(kept, owner)
     }
 
     /// The watch says that an object is nobody's, or is gone.
@@ -98,16 +126,16 @@ impl Store {
 
     /// We wrote this. The store is never behind what we did; and a write that the watch has already gone past, with a
     /// deletion after it perhaps, does not bring an old state back.
-    pub(crate) fn record(&mut self, object: Object, owner: Option<&str>) -> Vec<LiveChange> {
-        let key = object.key();
+    pub(crate) fn record(&mut self, kept: Kept, owner: Option<&str>) -> Vec<LiveChange> {
+        let key = kept.object.key();
         let kind = (key.group.clone(), key.kind.clone());
         let Some(seen) = self.seen.get(&kind) else { return Vec::new() };
-        if !newer(object.resource_version(), seen) {
+        if !newer(kept.object.resource_version(), seen) {
             return Vec::new();
         }
         let Some(owner) = owner else { return self.remove(&key).into_iter().collect() };
         let before = self.objects.get(&key).map(|entry| entry.owner.clone());
-        let changes = self.put(object, owner);
+        let changes = self.put(kept, owner);
         // Our own write is no news, but a former owner has lost something.
         changes.into_iter().filter(|change| before.as_ref() == Some(&change.owner) && change.object.is_none()).collect()
     }
@@ -125,7 +153,8 @@ impl Store {
         self.seen.insert(kind, object.resource_version().to_owned());
     }
 
-    fn put(&mut self, object: Object, owner: &str) -> Vec<LiveChange> {
+    fn put(&mut self, kept: Kept, owner: &str) -> Vec<LiveChange> {
+        let Kept { object, managers } = kept;
         let key = object.key();
         let mut changes = Vec::new();
         let owner: Arc<str> = match self.owners.get_key_value(owner) {
@@ -144,7 +173,7 @@ impl Store {
         }
         let object = Arc::new(object);
         self.owners.entry(owner.clone()).or_default().insert(key.clone());
-        self.objects.insert(key.clone(), Entry { object: object.clone(), owner: owner.clone() });
+        self.objects.insert(key.clone(), Entry { object: object.clone(), owner: owner.clone(), managers });
         changes.push(LiveChange { key, owner, object: Some(object) });
         changes
     }
@@ -170,8 +199,7 @@ pub(crate) fn newer(a: &str, b: &str) -> bool {
     }
 }
 
-/// Drops what only costs memory: managed fields of managers that nobody asks about.
-pub(crate) fn lean(object: &mut Object, managers: &[String]) {
+fn lean(object: &mut Object, managers: &[String]) {
     let Some(metadata) = object.0.get_mut("metadata").and_then(serde_json::Value::as_object_mut) else { return };
     if let Some(fields) = metadata.get_mut("managedFields").and_then(serde_json::Value::as_array_mut) {
         fields.retain(|entry| {
@@ -195,6 +223,10 @@ mod tests {
             "metadata": {"name": name, "namespace": "n", "resourceVersion": version.to_string()}}))
     }
 
+    fn kept(name: &str, version: u64) -> Kept {
+        Kept::new(object(name, version), &[], "lockstep")
+    }
+
     fn kind() -> (String, String) {
         (String::new(), "ConfigMap".to_owned())
     }
@@ -205,7 +237,7 @@ mod tests {
 
     fn listed(objects: &[(&str, u64, &str)], version: &str) -> Store {
         let mut store = Store::default();
-        let objects = objects.iter().map(|(name, v, owner)| (object(name, *v), (*owner).to_owned())).collect();
+        let objects = objects.iter().map(|(name, v, owner)| (kept(name, *v), (*owner).to_owned())).collect();
         store.restarted(&kind(), version, objects);
         store
     }
@@ -226,9 +258,9 @@ mod tests {
     #[test]
     fn events_are_news_once() {
         let mut store = listed(&[("a", 5, "app")], "5");
-        assert_eq!(told(&store.changed(object("a", 6), "app")), "a@app=6");
-        assert_eq!(told(&store.changed(object("a", 6), "app")), "");
-        assert_eq!(told(&store.changed(object("a", 7), "other")), "a@app gone a@other=7");
+        assert_eq!(told(&store.changed(kept("a", 6), "app")), "a@app=6");
+        assert_eq!(told(&store.changed(kept("a", 6), "app")), "");
+        assert_eq!(told(&store.changed(kept("a", 7), "other")), "a@app gone a@other=7");
         assert_eq!(told(&store.lost(&object("a", 8))), "a@other gone");
         assert_eq!((store.len(), store.owned_by("other").len()), (0, 0));
     }
@@ -236,24 +268,24 @@ mod tests {
     #[test]
     fn our_own_writes_are_known_at_once_and_are_no_news() {
         let mut store = listed(&[("a", 5, "app")], "5");
-        assert_eq!(told(&store.record(object("a", 9), Some("app"))), "");
+        assert_eq!(told(&store.record(kept("a", 9), Some("app"))), "");
         assert_eq!(version(&store, "a"), "9");
         // Late events from before our write change nothing, its own event is no news, a later one is.
-        assert_eq!(told(&store.changed(object("a", 7), "app")), "");
+        assert_eq!(told(&store.changed(kept("a", 7), "app")), "");
         assert_eq!(version(&store, "a"), "9");
-        assert_eq!(told(&store.changed(object("a", 9), "app")), "");
-        assert_eq!(told(&store.changed(object("a", 10), "app")), "a@app=10");
+        assert_eq!(told(&store.changed(kept("a", 9), "app")), "");
+        assert_eq!(told(&store.changed(kept("a", 10), "app")), "a@app=10");
     }
 
     #[test]
     fn a_late_record_does_not_bring_a_deleted_object_back() {
         let mut store = listed(&[("a", 5, "app")], "5");
-        store.changed(object("a", 6), "app");
+        store.changed(kept("a", 6), "app");
         store.lost(&object("a", 7));
-        store.record(object("a", 6), Some("app"));
+        store.record(kept("a", 6), Some("app"));
         assert_eq!(version(&store, "a"), "-");
         // A new object of the same name survives the late deletion of the old one.
-        store.record(object("a", 9), Some("app"));
+        store.record(kept("a", 9), Some("app"));
         assert_eq!(told(&store.lost(&object("a", 8))), "");
         assert_eq!(version(&store, "a"), "9");
     }
@@ -261,11 +293,11 @@ mod tests {
     #[test]
     fn a_new_list_tells_the_difference() {
         let mut store = listed(&[("same", 1, "app"), ("changed", 2, "app"), ("gone", 3, "app")], "3");
-        store.record(object("ours", 12), Some("app"));
+        store.record(kept("ours", 12), Some("app"));
         let list = vec![
-            (object("same", 1), "app".to_owned()),
-            (object("changed", 8), "app".to_owned()),
-            (object("new", 9), "app".to_owned()),
+            (kept("same", 1), "app".to_owned()),
+            (kept("changed", 8), "app".to_owned()),
+            (kept("new", 9), "app".to_owned()),
         ];
         let mut changes = store.restarted(&kind(), "10", list);
         changes.sort_by(|a, b| a.key.cmp(&b.key));
@@ -278,9 +310,9 @@ mod tests {
     #[test]
     fn what_nobody_owns_is_not_kept() {
         let mut store = listed(&[("a", 5, "app")], "5");
-        store.record(object("b", 6), None);
+        store.record(kept("b", 6), None);
         assert_eq!(version(&store, "b"), "-");
-        assert_eq!(told(&store.record(object("a", 7), None)), "a@app gone");
+        assert_eq!(told(&store.record(kept("a", 7), None)), "a@app gone");
     }
 
     #[test]
@@ -293,6 +325,30 @@ mod tests {
         lean(&mut object, &[]);
         assert_eq!(object.at("/metadata/managedFields"), None);
         assert_eq!(object.at("/status/x"), Some(&1.into()));
+    }
+
+    #[test]
+    fn who_else_owns_fields_is_remembered_by_name() {
+        let entry = |manager: &str, operation: &str, field: &str| json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": {field: {}}});
+        let with = |version: u64, entries: &[serde_json::Value]| {
+            let mut object = object("a", version);
+            object.0["metadata"]["managedFields"] = entries.into();
+            Kept::new(object, &["lockstep".to_owned()], "lockstep")
+        };
+        let mut store = listed(&[], "1");
+        let needs = |store: &Store, manager: &str| store.needs_migration(&key("a"), &[manager.to_owned()], "lockstep");
+        assert!(!needs(&store, "kubectl-client-side-apply"), "it is not there");
+        let ours = entry("lockstep", "Apply", "f:data");
+        let theirs = entry("kubectl-client-side-apply", "Update", "f:data");
+        let status = entry("argocd-controller", "Update", "f:status");
+        store.changed(with(5, &[ours.clone(), theirs, status]), "app");
+        assert!(store.get(&key("a")).unwrap().at("/metadata/managedFields/1").is_none());
+        for (manager, want) in [("kubectl-client-side-apply", true), ("argocd-controller", false), ("lockstep", false)]
+        {
+            assert_eq!(needs(&store, manager), want, "{manager}");
+        }
+        store.record(with(6, &[ours, entry("lockstep", "Update", "f:data")]), Some("app"));
+        assert!(!needs(&store, "kubectl-client-side-apply") && needs(&store, "lockstep"));
     }
 
     #[test]

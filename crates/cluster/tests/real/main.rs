@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
 
+mod access;
 mod lease;
 mod live;
+mod migration;
 mod outage;
 mod watching;
 mod writing;
@@ -12,6 +14,7 @@ mod writing;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
 
 use cluster::{ApplyOptions, Cluster, Kubeconfig, Options};
 use harness::{ControlPlane, ControlPlaneOptions};
@@ -87,6 +90,24 @@ fn deployment(namespace: &str, replicas: u32) -> Object {
             "metadata": {"labels": {"app": "gateway"}},
             "spec": {"containers": [{"name": "gateway", "image": "registry.example/gateway:1"}]}}}
     }))
+}
+
+async fn replica_sets(cluster: &Cluster, namespace: &str) -> Vec<Object> {
+    let kind = cluster.kind("apps", Some("v1"), "ReplicaSet").await.unwrap().unwrap();
+    cluster.list(&kind, Some(namespace), None).await.unwrap()
+}
+
+/// Asks until the answer is good.
+async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asking).await.unwrap_or_else(|_| panic!("{what} did not happen"))
 }
 
 fn definition(plural: &str, kind: &str) -> Object {

@@ -30,6 +30,26 @@ fn a_list_and_then_every_change() {
 }
 
 #[test]
+fn one_object_and_no_other() {
+    test(async |cluster| {
+        let ns = namespace(&cluster).await;
+        let options = ApplyOptions::default();
+        let other = cluster.apply(&config_map(&ns, "other", None, "1"), &options).await.unwrap().object;
+        let kind = cluster.kind_of(&other).await.unwrap();
+        let mut events = pin!(cluster.watch_one(&kind, Some(&ns), "a"));
+        let Some(Ok(WatchEvent::Restarted(list))) = events.next().await else { panic!() };
+        assert!(list.is_empty(), "{list:?}");
+        cluster.apply(&config_map(&ns, "other", None, "2"), &options).await.unwrap();
+        cluster.apply(&config_map(&ns, "a", None, "1"), &options).await.unwrap();
+        let Some(Ok(WatchEvent::Applied(object))) = events.next().await else { panic!() };
+        assert_eq!(object.name(), "a");
+        let mut again = pin!(cluster.watch_one(&kind, Some(&ns), "a"));
+        let Some(Ok(WatchEvent::Restarted(list))) = again.next().await else { panic!() };
+        assert_eq!(list.iter().map(|object| object.name()).collect::<Vec<_>>(), ["a"]);
+    });
+}
+
+#[test]
 fn long_lists_come_in_pages() {
     test(async |cluster| {
         let ns = namespace(&cluster).await;

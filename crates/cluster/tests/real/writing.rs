@@ -4,7 +4,7 @@ use cluster::{ApplyOptions, ClusterError, DeleteOptions, Deleted, Kubeconfig, Op
 use resources::ObjectKey;
 use serde_json::json;
 
-use crate::{config_map, connect, definition, deployment, kubeconfig, namespace, object, test};
+use crate::{config_map, connect, definition, deployment, kubeconfig, namespace, object, replica_sets, test, until};
 
 #[test]
 fn an_apply_tells_what_it_did() {
@@ -131,6 +131,84 @@ fn create_replace_patch_delete() {
             cluster.list(&cluster.kind_of(&patched).await.unwrap(), Some(&ns), Some("owner=x")).await.unwrap().len(),
             0
         );
+    });
+}
+
+#[test]
+fn a_replacement_keeps_what_is_in_it_and_says_what_cannot_be_changed() {
+    test(async |cluster| {
+        let ns = namespace(&cluster).await;
+        let options = ApplyOptions::default();
+        // A namespace and a definition are updated, not deleted: what is in them stays.
+        let prompt = object(
+            json!({"apiVersion": "example.com/v1", "kind": "Motto", "metadata": {"name": "a", "namespace": ns}}),
+        );
+        cluster.apply(&definition("mottos", "Motto"), &options).await.unwrap();
+        cluster.apply(&prompt, &options).await.unwrap();
+        let mut space = object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ns}}));
+        let mut mottos = definition("mottos", "Motto");
+        for object in [&mut space, &mut mottos] {
+            let before = cluster.get(&object.key()).await.unwrap().unwrap();
+            object.set_label("replaced", "yes");
+            let after = cluster.replace(object, &options).await.unwrap();
+            assert!(!after.created && after.object.label("replaced") == Some("yes"));
+            assert_eq!(after.object.uid(), before.uid());
+        }
+        assert!(cluster.get(&prompt.key()).await.unwrap().is_some());
+
+        // Several at once: none of them is told to try again.
+        let writes = (0..4).map(|n| {
+            let (cluster, options) = (cluster.clone(), options.clone());
+            let object = config_map(&ns, "busy", None, &n.to_string());
+            async move { cluster.replace(&object, &options).await }
+        });
+        for written in futures::future::join_all(writes).await {
+            written.unwrap();
+        }
+
+        cluster.apply(&deployment(&ns, 1), &options).await.unwrap();
+        let moved = deployment(&ns, 1).tap(|d| {
+            d["spec"]["selector"]["matchLabels"]["app"] = json!("other");
+            d["spec"]["template"]["metadata"]["labels"]["app"] = json!("other");
+        });
+        for error in
+            [cluster.replace(&moved, &options).await.unwrap_err(), cluster.apply(&moved, &options).await.unwrap_err()]
+        {
+            let ClusterError::Immutable { fields, .. } = &error else { panic!("{error}") };
+            assert_eq!(fields, &["spec.selector"]);
+            let said = error.to_string();
+            assert!(said.contains(&format!("apps/Deployment {ns}/gateway")) && said.contains("Force=true"), "{said}");
+        }
+        mottos.0["spec"]["scope"] = json!("Cluster");
+        let error = cluster.replace(&mottos, &options).await.unwrap_err();
+        assert!(matches!(error, ClusterError::Immutable { .. }) && !error.to_string().contains("Force"), "{error}");
+    });
+}
+
+#[test]
+fn orphans_stay_and_belong_to_nobody() {
+    test(async |cluster| {
+        let ns = namespace(&cluster).await;
+        let gateway = cluster.apply(&deployment(&ns, 1), &ApplyOptions::default()).await.unwrap().object;
+        let owner = until("the replica set", async || replica_sets(&cluster, &ns).await.pop()).await;
+        assert_eq!(owner.at("/metadata/ownerReferences/0/uid"), Some(&gateway.uid().into()));
+        let pods = cluster.kind("", Some("v1"), "Pod").await.unwrap().unwrap();
+        let pod = until("the pod", async || cluster.list(&pods, Some(&ns), None).await.unwrap().pop()).await;
+
+        let orphan =
+            DeleteOptions { propagation: Propagation::Orphan, uid: Some(gateway.uid().into()), ..Default::default() };
+        assert_eq!(cluster.delete(&gateway.key(), &orphan).await.unwrap(), Deleted::Started);
+        until("the deletion", async || cluster.get(&gateway.key()).await.unwrap().is_none().then_some(())).await;
+        let left = replica_sets(&cluster, &ns).await;
+        assert_eq!(left.len(), 1);
+        assert_eq!((left[0].uid(), left[0].at("/metadata/ownerReferences")), (owner.uid(), None));
+        let still = cluster.get(&pod.key()).await.unwrap().unwrap();
+        assert!(still.uid() == pod.uid() && !still.is_being_deleted());
+
+        // In the background they go too, after it.
+        let background = DeleteOptions { propagation: Propagation::Background, ..Default::default() };
+        assert_eq!(cluster.delete(&owner.key(), &background).await.unwrap(), Deleted::Gone);
+        until("the pod's deletion", async || cluster.get(&pod.key()).await.unwrap().is_none().then_some(())).await;
     });
 }
 

@@ -2,9 +2,8 @@
 
 use resources::Object;
 
+use super::rule::UNOBSERVED;
 use super::{Health, find_condition, is_unobserved, number, text};
-
-const UNOBSERVED: &str = "waiting for its controller to see the change";
 
 fn count(object: &Object, field: &str) -> i64 {
     number(object, &format!("/status/{field}")).unwrap_or(0)
@@ -59,14 +58,13 @@ pub(super) fn stateful_set(object: &Object) -> Health {
     if text(object, "/spec/updateStrategy/type") == "OnDelete" {
         return Health::healthy();
     }
-    let partition = number(object, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
     let updated = count(object, "updatedReplicas");
-    if partition > 0 {
+    // The API server fills in the partition 0, so only objects that it has not stored are judged by their revisions.
+    if let Some(partition) = number(object, "/spec/updateStrategy/rollingUpdate/partition") {
         let to_update = (wanted - partition).max(0);
-        if updated < to_update {
-            return Health::progressing(pods(updated, to_update, &format!("updated (partition {partition})")));
-        }
-        return Health::healthy();
+        let what = if partition > 0 { format!("updated (partition {partition})") } else { "updated".into() };
+        let done = updated >= to_update;
+        return if done { Health::healthy() } else { Health::progressing(pods(updated, to_update, &what)) };
     }
     if text(object, "/status/updateRevision") != text(object, "/status/currentRevision") {
         return Health::progressing(pods(updated, wanted, "updated"));

@@ -2,7 +2,8 @@
 
 use resources::Object;
 
-use super::{Health, conditions, number};
+use super::rule::UNOBSERVED;
+use super::{Health, find_condition, number};
 
 pub(super) fn custom_resource(object: &Object) -> Option<Health> {
     // Without a status there is nothing to judge: many kinds are pure settings.
@@ -11,21 +12,15 @@ pub(super) fn custom_resource(object: &Object) -> Option<Health> {
         (number(object, "/metadata/generation"), number(object, "/status/observedGeneration"))
         && observed < generation
     {
-        return Some(Health::progressing("waiting for its controller to see the change"));
+        return Some(Health::progressing(UNOBSERVED));
     }
-    let mut answer = None;
-    for condition in conditions(object) {
-        match condition.kind {
-            "Stalled" if condition.is_true() => return Some(Health::degraded(condition.text())),
-            "Reconciling" if condition.is_true() => answer = Some(Health::progressing(condition.text())),
-            "Ready" | "Available" if answer.is_none() => {
-                answer = Some(match condition.status {
-                    "True" => Health::healthy(),
-                    _ => Health::progressing(condition.text()),
-                });
-            }
-            _ => {}
-        }
+    let is_true = |kind: &str| find_condition(object, kind).filter(|condition| condition.is_true());
+    if let Some(stalled) = is_true("Stalled") {
+        return Some(Health::degraded(stalled.text()));
     }
-    answer
+    if let Some(reconciling) = is_true("Reconciling") {
+        return Some(Health::progressing(reconciling.text()));
+    }
+    let ready = find_condition(object, "Ready").or_else(|| find_condition(object, "Available"))?;
+    Some(if ready.is_true() { Health::healthy() } else { Health::progressing(ready.text()) })
 }

@@ -1,7 +1,7 @@
 //! How well an object is.
 //!
-//! A rule per kind, in the table below; the kstatus conventions for custom resources. To add a kind, add a function (one file per
-//! family) and a line to the table.
+//! A rule for each kind, a few lines of data (`rules/`, one file per family), or a function where data cannot say it; the kstatus
+//! conventions for all other custom resources. To add a kind, add its lines and its cases (`cases/`); the tests ask for both.
 
 mod apps;
 mod argo;
@@ -10,10 +10,15 @@ mod core;
 mod extension;
 mod kstatus;
 mod pod;
+mod rule;
+mod rules;
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 use resources::{HealthStatus, Object, ObjectKey};
+use rule::Rule;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -66,26 +71,58 @@ impl From<Health> for resources::Health {
     }
 }
 
-type Rule = fn(&Object) -> Health;
+/// The rules by group and kind; those for many groups or kinds apart, the narrowest first.
+struct Table {
+    exact: HashMap<(&'static str, &'static str), &'static Rule>,
+    patterns: Vec<(&'static str, &'static Rule)>,
+}
 
-const RULES: &[(&str, &str, Rule)] = &[
-    ("", "PersistentVolumeClaim", core::persistent_volume_claim),
-    ("", "Pod", pod::pod),
-    ("", "Service", core::service),
-    ("apiextensions.k8s.io", "CustomResourceDefinition", extension::custom_resource_definition),
-    ("apiregistration.k8s.io", "APIService", extension::api_service),
-    ("apps", "DaemonSet", apps::daemon_set),
-    ("apps", "Deployment", apps::deployment),
-    ("apps", "ReplicaSet", apps::replica_set),
-    ("apps", "StatefulSet", apps::stateful_set),
-    ("argoproj.io", "Application", argo::application),
-    ("argoproj.io", "ApplicationSet", argo::application_set),
-    ("autoscaling", "HorizontalPodAutoscaler", core::horizontal_pod_autoscaler),
-    ("batch", "CronJob", batch::cron_job),
-    ("batch", "Job", batch::job),
-    ("extensions", "Ingress", core::ingress),
-    ("networking.k8s.io", "Ingress", core::ingress),
-];
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let (mut exact, mut patterns) = (HashMap::new(), Vec::new());
+    for rule in rules::FAMILIES.iter().flat_map(|family| family.rules) {
+        for kind in rule.kinds {
+            if *kind == "*" || rule.group.starts_with("*.") {
+                patterns.push((*kind, rule));
+            } else {
+                exact.insert((rule.group, *kind), rule);
+            }
+        }
+    }
+    patterns
+        .sort_by_key(|(kind, rule)| (rule.group.starts_with("*."), std::cmp::Reverse(rule.group.len()), *kind == "*"));
+    Table { exact, patterns }
+});
+
+/// A kind that has a rule of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct JudgedKind {
+    /// The product that it belongs to.
+    pub product: &'static str,
+    /// Its group; `*.example.com` is every group below example.com.
+    pub group: &'static str,
+    /// The kind; `*` is every other kind of the group.
+    pub kind: &'static str,
+}
+
+/// The kinds that have a rule of their own, product by product. All others follow the kstatus conventions.
+pub fn kinds() -> impl Iterator<Item = JudgedKind> {
+    rules::FAMILIES.iter().flat_map(|family| {
+        family
+            .rules
+            .iter()
+            .flat_map(|rule| rule.kinds.iter().map(|kind| JudgedKind { product: family.name, group: rule.group, kind }))
+    })
+}
+
+fn rule_of(group: &str, kind: &str) -> Option<&'static Rule> {
+    let in_group = |pattern: &str| match pattern.strip_prefix('*') {
+        Some(suffix) => group.ends_with(suffix),
+        None => group == pattern,
+    };
+    let matches = |(pattern, rule): &&(&str, &Rule)| (*pattern == "*" || *pattern == kind) && in_group(rule.group);
+    let exact = TABLE.exact.get(&(group, kind)).copied();
+    exact.or_else(|| TABLE.patterns.iter().find(matches).map(|(_, rule)| *rule))
+}
 
 /// How well a live object is. `None`: objects of this kind are neither well nor ill (a ConfigMap).
 pub fn health(object: &Object) -> Option<Health> {
@@ -93,8 +130,8 @@ pub fn health(object: &Object) -> Option<Health> {
         return Some(being_deleted(object));
     }
     let (group, kind) = (object.group(), object.kind());
-    match RULES.iter().find(|(rule_group, rule_kind, _)| *rule_group == group && *rule_kind == kind) {
-        Some((_, _, rule)) => Some(rule(object)),
+    match rule_of(group, kind) {
+        Some(rule) => rule.judge(object).or_else(|| kstatus::custom_resource(object)),
         None if crate::kinds::is_builtin_group(group) => None,
         None => kstatus::custom_resource(object),
     }
@@ -210,5 +247,7 @@ pub(crate) fn is_unobserved(object: &Object) -> bool {
     generation > number(object, "/status/observedGeneration").unwrap_or(0)
 }
 
+#[cfg(test)]
+mod case_tests;
 #[cfg(test)]
 mod tests;

@@ -103,6 +103,16 @@ fn stateful_sets() {
                 Some(Progressing),
                 "1 of 2 replicas updated (partition 1)",
             ),
+            (
+                "spec: {replicas: 2, updateStrategy: {rollingUpdate: {partition: 0}}}\nstatus: {observedGeneration: 1, readyReplicas: 2, updatedReplicas: 1, currentRevision: a, updateRevision: b}",
+                Some(Progressing),
+                "1 of 2 replicas updated",
+            ),
+            (
+                "spec: {replicas: 2, updateStrategy: {rollingUpdate: {partition: 0}}}\nstatus: {observedGeneration: 1, readyReplicas: 2, updatedReplicas: 2, currentRevision: a, updateRevision: b}",
+                Some(Healthy),
+                "",
+            ),
         ],
     );
 }
@@ -385,8 +395,22 @@ fn custom_resources_and_kinds_without_health() {
                 { Some(Degraded) },
                 "stuck",
             ),
-            ("metadata: {deletionTimestamp: '2026-01-01T00:00:00Z'}", Some(Progressing), "being deleted"),
-        ][..7],
+            (
+                "status: {conditions: [{type: Reconciling, status: 'True'}, {type: Stalled, status: 'True', message: stuck}]}",
+                Some(Degraded),
+                "stuck",
+            ),
+            (
+                "status: {conditions: [{type: Available, status: 'True'}, {type: Ready, status: 'False', message: not yet}]}",
+                Some(Progressing),
+                "not yet",
+            ),
+            (
+                "metadata: {deletionTimestamp: '2026-01-01T00:00:00Z'}\nstatus: {conditions: [{type: Ready, status: 'True'}]}",
+                Some(Progressing),
+                "being deleted",
+            ),
+        ],
     );
     for head in [
         "apiVersion: v1\nkind: ConfigMap",

@@ -6,9 +6,12 @@ use resources::{Object, ObjectKey};
 use serde_json::{Value, json};
 
 use super::hooks::{HookStep, Part, wave};
+use super::mask::masked;
 use super::options::{Options, StepOptions, of_object};
 use super::order::{Item, Slot, deletion_waves, sort};
-use super::{Action, CREATED_FOR, Phase, Plan, PlanError, PlanInput, ResourceState, Skipped, Step, Wave, created_for};
+use super::{
+    Action, Brake, CREATED_FOR, Phase, Plan, PlanError, PlanInput, ResourceState, Skipped, Step, Wave, created_for,
+};
 use crate::ownership::owner_of;
 
 /// What becomes of an object that Git wants.
@@ -31,26 +34,12 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
             (None, None) => {}
         }
     }
-    guard_against_empty(input, &draft)?;
     draft.namespace(input, &options);
     Ok(draft.finish(input))
 }
 
 fn is_selected(input: &PlanInput<'_>, key: &ObjectKey) -> bool {
     input.selected.is_none_or(|selected| selected.iter().any(|resource| resource.selects(key)))
-}
-
-/// An operation that nobody asked for must not take a repository that went empty for an order to delete everything.
-fn guard_against_empty(input: &PlanInput<'_>, draft: &Draft) -> Result<(), PlanError> {
-    let allowed = input.application.spec.automated().is_some_and(|automated| automated.allow_empty);
-    if !input.automated || allowed || draft.prune.is_empty() {
-        return Ok(());
-    }
-    let wanted = |state: &ResourceState| state.desired.as_ref().is_some_and(|desired| Part::of(desired).is_resource());
-    if input.resources.iter().any(wanted) {
-        return Ok(());
-    }
-    Err(PlanError::WipesOut { application: input.application.name().into(), objects: draft.prune.len() })
 }
 
 #[derive(Default)]
@@ -121,7 +110,11 @@ impl Draft {
                 uid: live.map(|live| live.uid().to_owned()).unwrap_or_default(),
                 options: step_options,
                 hook: None,
-                difference: state.difference.clone().filter(|difference| !difference.missing),
+                difference: state
+                    .difference
+                    .clone()
+                    .filter(|difference| !difference.missing)
+                    .map(|difference| masked(&state.key, difference)),
                 implicit: false,
             }))
         };
@@ -138,6 +131,8 @@ impl Draft {
         phases: &[Phase],
     ) {
         let live = state.live.as_deref();
+        let (hook, problem) = HookStep::read(desired);
+        self.warnings.extend(problem.map(|problem| format!("hook {}: {problem}", named_key(&state.key, desired))));
         // Hooks of a deletion are none of a sync's business.
         for phase in phases.iter().copied().filter(|phase| *phase <= Phase::SyncFail) {
             let object = named(desired, phase, input.revision, input.started_at.as_second());
@@ -147,7 +142,7 @@ impl Draft {
                 action: Action::Hook,
                 uid: live.map(|live| live.uid().to_owned()).unwrap_or_default(),
                 options: options.for_step(desired, live),
-                hook: Some(HookStep::of(desired)),
+                hook: Some(hook.clone()),
                 difference: None,
                 implicit: false,
                 object: Some(object),
@@ -234,6 +229,8 @@ impl Draft {
         sort(&mut self.prune);
         let last_applied =
             self.apply.iter().map(|item| item.slot).filter(|slot| slot.0 == Phase::Sync).map(|slot| slot.1).max();
+        let deletions: Vec<&Step> = self.prune.iter().map(|item| &item.what).collect();
+        let brake = Brake::of(input, &deletions);
         let mut waves = Waves::default();
         let numbers = deletion_waves(&self.prune, last_applied);
         for (item, number) in self.prune.into_iter().zip(numbers).rev() {
@@ -250,6 +247,9 @@ impl Draft {
         Plan {
             application: input.application.name().into(),
             revision: input.revision.into(),
+            revisions: if input.revisions.len() > 1 { input.revisions.to_vec() } else { Vec::new() },
+            dry_run: input.dry_run,
+            brake,
             waves: waves.0.into_values().collect(),
             skipped: self.skipped,
             warnings: self.warnings,
@@ -290,6 +290,12 @@ pub(super) fn named(object: &Object, phase: Phase, revision: &str, unix_seconds:
         metadata.remove("generateName");
     }
     object
+}
+
+/// The key for a person: a hook with `generateName` has no name yet.
+pub(super) fn named_key(key: &ObjectKey, object: &Object) -> String {
+    let prefix = object.at("/metadata/generateName").and_then(Value::as_str).unwrap_or_default();
+    if key.name.is_empty() { format!("{key}{prefix}") } else { key.to_string() }
 }
 
 fn namespace_object(input: &PlanInput<'_>, name: &str) -> Object {

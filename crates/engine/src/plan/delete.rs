@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use resources::{Application, Object, ObjectKey, annotations};
 
-use super::build::{named, own_option};
+use super::build::{named, named_key, own_option};
 use super::hooks::{HookStep, Part, wave};
 use super::options::{Options, Propagation};
 use super::order::{Item, sort};
@@ -53,16 +53,28 @@ pub fn deletion(
         items.push(Item::new((Phase::Delete, wave(object)), object.key(), object, step));
     }
     sort(&mut items);
-    let mut waves = hook_waves(&options, hooks, Phase::PreDelete, revision, started_at);
+    let mut warnings = Vec::new();
+    let mut waves = hook_waves(&options, hooks, Phase::PreDelete, (revision, started_at), &mut warnings);
     for item in items.into_iter().rev() {
         match waves.last_mut() {
             Some(wave) if (wave.phase, wave.number) == item.slot => wave.prune.push(item.what),
             _ => waves.push(empty(item.slot.0, item.slot.1, vec![item.what], vec![])),
         }
     }
-    waves.extend(hook_waves(&options, hooks, Phase::PostDelete, revision, started_at));
+    waves.extend(hook_waves(&options, hooks, Phase::PostDelete, (revision, started_at), &mut warnings));
+    warnings.sort();
+    warnings.dedup();
     skipped.sort_by(|a, b| a.key.cmp(&b.key));
-    Plan { application: application.name().into(), revision: revision.into(), waves, skipped, warnings: Vec::new() }
+    Plan {
+        application: application.name().into(),
+        revision: revision.into(),
+        revisions: Vec::new(),
+        dry_run: false,
+        brake: None,
+        waves,
+        skipped,
+        warnings,
+    }
 }
 
 fn keeps(object: &Object, options: &Options<'_>) -> Option<&'static str> {
@@ -82,19 +94,21 @@ fn hook_waves(
     options: &Options<'_>,
     hooks: &[Object],
     phase: Phase,
-    revision: &str,
-    started_at: Timestamp,
+    (revision, started_at): (&str, Timestamp),
+    warnings: &mut Vec<String>,
 ) -> Vec<Wave> {
     let mut items = Vec::new();
     for hook in hooks.iter().filter(|hook| matches!(Part::of(hook), Part::Hook(phases) if phases.contains(&phase))) {
         let object = named(hook, phase, revision, started_at.as_second());
         let key: ObjectKey = object.key();
+        let (hook_step, problem) = HookStep::read(hook);
+        warnings.extend(problem.map(|problem| format!("hook {}: {problem}", named_key(&hook.key(), hook))));
         let step = Step {
             key: key.clone(),
             action: Action::Hook,
             uid: String::new(),
             options: options.for_step(hook, None),
-            hook: Some(HookStep::of(hook)),
+            hook: Some(hook_step),
             difference: None,
             implicit: false,
             object: Some(object),

@@ -3,9 +3,11 @@
 //! A plan is data: the same value is shown in a pull request, in the console and by the command line, and is carried out by the
 //! worker. Only [`plan`] and [`deletion`] make one.
 
+mod brake;
 mod build;
 mod delete;
 mod hooks;
+mod mask;
 mod options;
 mod order;
 mod text;
@@ -18,9 +20,10 @@ use resources::{Application, Object, ObjectKey, SyncOperation, SyncResource, ann
 use serde::Serialize;
 use thiserror::Error;
 
+pub use self::brake::Brake;
 pub use self::build::plan;
 pub use self::delete::deletion;
-pub use self::hooks::{DeletePolicy, HookStep, Part, wave};
+pub use self::hooks::{DeletePolicy, HOOK_DEADLINE, HookOutcome, HookStep, Part, hook_outcome, wave};
 pub use self::options::{Propagation, StepOptions};
 use crate::compare::Difference;
 use crate::ownership::Tracking;
@@ -91,8 +94,12 @@ pub struct PlanInput<'a> {
     pub sync_options: &'a [String],
     /// The live destination namespace, where `CreateNamespace=true` asks for one.
     pub namespace: Option<&'a Object>,
-    /// The commit that is synced.
+    /// The commit that is synced; with several sources that of the first.
     pub revision: &'a str,
+    /// The commits of several sources, in their order; may be empty with one.
+    pub revisions: &'a [String],
+    /// Whether the operation only tries (`dryRun`).
+    pub dry_run: bool,
     /// When the operation began; part of the names of hooks with `generateName`.
     pub started_at: Timestamp,
 }
@@ -121,6 +128,8 @@ impl<'a> PlanInput<'a> {
             sync_options: &operation.sync_options,
             namespace: None,
             revision,
+            revisions: &operation.revisions,
+            dry_run: operation.dry_run,
             started_at,
         }
     }
@@ -241,12 +250,22 @@ pub struct Skipped {
 
 /// What an operation will do. Only [`plan`] and [`deletion`] make one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Plan {
     /// The application's name.
     pub application: String,
     /// The commit.
     pub revision: String,
+    /// The commits of several sources, in their order; empty with one source.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<String>,
+    /// It is only tried: nothing is changed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// It would delete most of the application, so it waits for a confirmation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brake: Option<Brake>,
     /// Waves in the order in which they run.
     pub waves: Vec<Wave>,
     /// What is left alone, and why.
@@ -258,7 +277,7 @@ pub struct Plan {
 }
 
 /// How much a plan does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Objects created.
     pub create: usize,
@@ -286,6 +305,21 @@ impl Plan {
         self.waves.iter().flat_map(|wave| wave.prune.iter().chain(&wave.apply))
     }
 
+    /// The commits of all sources, in their order.
+    pub fn commits(&self) -> &[String] {
+        if self.revisions.is_empty() { std::slice::from_ref(&self.revision) } else { &self.revisions }
+    }
+
+    /// The commits for a person: `0123456`, `0123456, 89abcde`.
+    pub fn short_commits(&self) -> String {
+        short(self.commits())
+    }
+
+    /// What the brake holds, for a person; see [`Brake::sentence`].
+    pub fn brake_sentence(&self) -> Option<String> {
+        self.brake.map(|brake| format!("the sync of {} {}", self.short_commits(), brake.sentence(&self.application)))
+    }
+
     /// Deletions that wait until a person has confirmed them.
     pub fn to_confirm(&self) -> impl Iterator<Item = &ObjectKey> {
         self.steps().filter(|step| step.options.confirm).map(|step| &step.key)
@@ -310,20 +344,15 @@ impl Plan {
     }
 }
 
+/// Commits for a person.
+pub(crate) fn short(commits: &[String]) -> String {
+    let short: Vec<&str> = commits.iter().map(|commit| commit.get(..7).unwrap_or(commit)).collect();
+    short.join(", ")
+}
+
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PlanError {
-    /// Nothing is left in Git.
-    #[error(
-        "auto-sync will wipe out all resources: Git has none of the {objects} objects that {application} owns; if that is meant, \
-         set syncPolicy.automated.allowEmpty, or sync by hand"
-    )]
-    WipesOut {
-        /// The application.
-        application: String,
-        /// How many objects would be deleted.
-        objects: usize,
-    },
     /// `FailOnSharedResource=true` and another application has it.
     #[error(
         "{key} belongs to application {owner}, and FailOnSharedResource=true forbids to share it; remove it from one of the two \

@@ -346,23 +346,212 @@ fn namespaces_are_created_first() {
 }
 
 #[test]
-fn a_repository_that_went_empty_deletes_nothing_by_itself() {
-    let automated = |allow_empty: bool| {
-        application(json!({
+fn the_brake() {
+    let automated = |policy: serde_json::Value, annotation: Option<&str>| {
+        let mut app = application(json!({
             "destination": {"name": "in-cluster", "namespace": "dev"},
-            "syncPolicy": {"automated": {"prune": true, "allowEmpty": allow_empty}},
-        }))
+            "syncPolicy": {"automated": policy},
+        }));
+        if let Some(value) = annotation {
+            app.metadata.annotations.get_or_insert_default().insert(annotations::ALLOW_MASS_PRUNE.into(), value.into());
+        }
+        app
     };
-    let resources = || vec![gone("ConfigMap a"), gone("ConfigMap b"), wanted("Job m hook=PreSync")];
-    let run = |app, automated| case(app, resources()).with(move |input| input.automated = automated).plan();
-    let error = run(automated(false), true).unwrap_err();
-    assert!(error.to_string().starts_with("auto-sync will wipe out all resources"), "{error}");
-    assert!(run(automated(true), true).is_ok());
-    assert!(run(automated(false), false).is_ok());
-    let some_left = case(automated(false), vec![gone("ConfigMap a"), wanted("ConfigMap b")])
-        .with(|input| input.automated = true)
-        .plan();
-    assert!(some_left.is_ok());
+    let many = |kind: &'static str, gone_count: usize, kept: usize| -> Vec<ResourceState> {
+        let gone = (0..gone_count).map(|at| gone(&format!("{kind} gone{at}")));
+        gone.chain((0..kept).map(|at| both(&format!("{kind} kept{at}"), true))).collect()
+    };
+    let foreign = |count: usize| -> Vec<ResourceState> {
+        let state = |at: usize| {
+            let mut object = object(&format!("Secret foreign{at}"));
+            stamp(&mut object, "other", "dev", &Tracking::default());
+            ResourceState { key: object.key(), desired: None, live: Some(Arc::new(object)), difference: None }
+        };
+        (0..count).map(state).collect()
+    };
+    let plain = || automated(json!({"prune": true}), None);
+    for (app, resources, want) in [
+        (plain(), many("ConfigMap", 0, 0), None),
+        (plain(), many("ConfigMap", 0, 9), None),
+        (plain(), many("ConfigMap", 1, 0), Some((1, 1))),
+        (plain(), many("ConfigMap", 5, 1), None),
+        (plain(), many("ConfigMap", 6, 5), Some((6, 11))),
+        (plain(), many("ConfigMap", 6, 6), None),
+        (plain(), many("ConfigMap", 7, 6), Some((7, 13))),
+        // What is only wanted is not there yet, what is somebody else's does not count, and a hook is no part.
+        (plain(), [many("ConfigMap", 2, 0), vec![wanted("Secret new")]].concat(), Some((2, 2))),
+        (plain(), [many("ConfigMap", 6, 5), foreign(20)].concat(), Some((6, 11))),
+        (plain(), [many("ConfigMap", 6, 5), vec![gone("Job done hook=PreSync")]].concat(), Some((6, 11))),
+        // What is kept anyway is not pruned.
+        (plain(), vec![gone("ConfigMap a sync-options=Prune=false"), gone("ConfigMap b")], None),
+        (plain(), vec![gone("ConfigMap a sync-options=Prune=confirm"), gone("ConfigMap b")], Some((2, 2))),
+        (plain(), vec![gone("ConfigMap a sync-options=Prune=confirm")], None),
+        (automated(json!({"prune": true, "allowEmpty": true}), None), many("ConfigMap", 9, 0), None),
+        (automated(json!({"enabled": false, "allowEmpty": true}), None), many("ConfigMap", 9, 0), None),
+        (automated(json!({}), Some("true")), many("ConfigMap", 9, 0), None),
+        (automated(json!({}), Some("false")), many("ConfigMap", 9, 0), Some((9, 9))),
+    ] {
+        for automated in [true, false] {
+            let plan =
+                case(app.clone(), resources.clone()).with(move |input| input.automated = automated).plan().unwrap();
+            assert_eq!(plan.brake.map(|brake| (brake.pruned, brake.total)), want, "{resources:?}");
+        }
+    }
+    let nothing = case(plain(), many("ConfigMap", 9, 0)).with(|input| input.prune = false).plan().unwrap();
+    assert_eq!(nothing.brake, None, "nothing is pruned");
+    let live: Vec<Arc<Object>> = vec![Arc::new(owned("ConfigMap a"))];
+    let at = "2026-01-02T03:04:05Z".parse().unwrap();
+    let tracking = Tracking::default();
+    let deleted = deletion(&plain(), &live, &[], Propagation::Foreground, ("gateway", &tracking), ("abc", at));
+    assert_eq!(deleted.brake, None, "deleting the Application is meant");
+}
+
+#[test]
+fn what_the_brake_says() {
+    let resources = || (0..6).map(|at| gone(&format!("ConfigMap a{at}"))).chain([both("ConfigMap b", true)]).collect();
+    let plan = case(plain(&[]), resources()).plan().unwrap();
+    let text = plan.to_string();
+    let line = "Waits for confirmation: would prune 6 of the 7 objects of gateway; if that is meant: lockstep app approve gateway, or \
+                set the annotation argocd.argoproj.io/deletion-approved of the Application to the present time\n";
+    assert!(text.ends_with(line), "{text}");
+    assert!(
+        plan.brake_sentence().unwrap().starts_with("the sync of 0123456 would prune 6 of the 7 objects of gateway")
+    );
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(json["brake"], json!({"pruned": 6, "total": 7}));
+    for (pruned, total, want) in
+        [(1, 1, "the only object of a"), (2, 2, "all 2 objects of a"), (6, 9, "6 of the 9 objects of a")]
+    {
+        assert!(Brake { pruned, total }.sentence("a").contains(want));
+    }
+}
+
+#[test]
+fn a_dry_run_says_so() {
+    let plan = case(plain(&[]), vec![wanted("ConfigMap a")]).with(|input| input.dry_run = true).plan().unwrap();
+    assert!(plan.to_string().starts_with("gateway: 1 to create (dry run)\n"), "{plan}");
+    assert_eq!(serde_json::to_value(&plan).unwrap()["dryRun"], json!(true));
+}
+
+#[test]
+fn the_commits_of_several_sources() {
+    let operation =
+        SyncOperation { revisions: vec!["0123456789".into(), "abcdef0123".into()], ..SyncOperation::default() };
+    let (tracking, app, resources) = (Tracking::default(), plain(&[]), [wanted("ConfigMap a")]);
+    let at = "2026-01-02T03:04:05Z".parse().unwrap();
+    let input =
+        PlanInput::of_operation(&app, &operation, false, &resources, ("gateway", &tracking), ("0123456789", at));
+    let plan = super::plan(&input).unwrap();
+    assert_eq!(plan.commits(), ["0123456789", "abcdef0123"]);
+    assert_eq!(plan.short_commits(), "0123456, abcdef0");
+    let one = case(app, vec![]).plan().unwrap();
+    assert_eq!(one.commits(), ["0123456789abcdef"]);
+}
+
+#[test]
+fn deadlines_of_hooks() {
+    let hooks = vec![
+        wanted("Job a hook=PreSync lockstep.dev/hook-deadline=90m"),
+        wanted("Job b hook=PreSync,PostSync lockstep.dev/hook-deadline=soon"),
+        wanted("Job c hook=PreSync"),
+    ];
+    let plan = case(plain(&[]), hooks).plan().unwrap();
+    let deadlines: Vec<u64> = plan.steps().map(|step| step.hook.as_ref().unwrap().deadline_seconds).collect();
+    assert_eq!(deadlines, [5400, 3600, 3600, 3600]);
+    assert_eq!(
+        plan.warnings,
+        [
+            "hook batch/Job dev/b: lockstep.dev/hook-deadline: \"soon\" is not a duration; write it as 5s, 3m or 1h30m; it has an hour"
+        ]
+    );
+    let text = plan.to_string();
+    assert!(text.contains("batch/Job dev/a (deleted before it runs again; may take 1h30m)\n"), "{text}");
+    assert!(text.contains("batch/Job dev/c (deleted before it runs again)\n"), "{text}");
+    let at = "2026-01-02T03:04:05Z".parse().unwrap();
+    let hooks = [object("Job x hook=PreDelete,PostDelete lockstep.dev/hook-deadline=0s")];
+    let deleted =
+        deletion(&plain(&[]), &[], &hooks, Propagation::Foreground, ("gateway", &Tracking::default()), ("abc", at));
+    assert_eq!(
+        deleted.warnings,
+        ["hook batch/Job dev/x: lockstep.dev/hook-deadline: \"0s\" leaves it no time; it has an hour"]
+    );
+}
+
+#[test]
+fn values_of_secrets_are_in_no_plan() {
+    let secret = |value: &str, copy: bool| {
+        let mut object = owned("Secret token");
+        object.0["data"] = json!({"password": value, "same": "c2FtZQ=="});
+        object.0["stringData"] = json!({"text": format!("plain-{value}")});
+        if copy {
+            object.set_annotation("kubectl.kubernetes.io/last-applied-configuration", &object.0.to_string());
+        }
+        object
+    };
+    let (desired, live) = (secret("d2FudGVk", true), secret("bGl2ZQ==", false));
+    let rules = CompareRules::new(&[], &["lockstep"]);
+    let compared = compare(&desired, Some(&live), &rules);
+    assert!(!compared.is_empty());
+    // A comparison by somebody else, who did not know what a Secret is.
+    let field = |path: &str, desired: serde_json::Value, live: serde_json::Value| crate::compare::FieldDifference {
+        path: path.into(),
+        desired: Some(desired),
+        live: Some(live),
+        changed_by: None,
+    };
+    let careless = Difference {
+        fields: vec![
+            field("data", desired.0["data"].clone(), live.0["data"].clone()),
+            field("data.password", json!("d2FudGVk"), json!("bGl2ZQ==")),
+            field("stringData[\"a.b\"]", json!("plain-d2FudGVk"), json!("plain-bGl2ZQ==")),
+            field("metadata.annotations", desired.0["metadata"]["annotations"].clone(), json!({})),
+            field(
+                "metadata.annotations[\"kubectl.kubernetes.io/last-applied-configuration\"]",
+                json!("d2FudGVk"),
+                json!("bGl2ZQ=="),
+            ),
+            field("", desired.0.clone(), live.0.clone()),
+            field("metadata.labels.team", json!("b"), json!("a")),
+        ],
+        ..Difference::default()
+    };
+    for difference in [compared, careless.clone()] {
+        let state = ResourceState {
+            key: desired.key(),
+            desired: Some(desired.clone()),
+            live: Some(Arc::new(live.clone())),
+            difference: Some(difference),
+        };
+        let plan = case(plain(&[]), vec![state, wanted("Secret new"), gone("Secret old")]).plan().unwrap();
+        for printed in [
+            plan.to_string(),
+            format!("{plan:?}"),
+            serde_json::to_string(&plan).unwrap(),
+            serde_saphyr::to_string(&plan).unwrap(),
+        ] {
+            for value in ["d2FudGVk", "bGl2ZQ==", "plain-", "c2FtZQ=="] {
+                assert!(!printed.contains(value), "{value} is in {printed}");
+            }
+            assert!(printed.contains("token"), "{printed}");
+        }
+    }
+    let state = ResourceState { difference: Some(careless), ..both("ConfigMap token", false) };
+    let shown = case(plain(&[]), vec![state]).plan().unwrap().to_string();
+    assert!(shown.contains("bGl2ZQ=="), "only Secrets are masked");
+}
+
+#[test]
+fn a_plan_is_the_same_in_every_form() {
+    let resources = vec![both("Deployment gateway", false), gone("ConfigMap old"), wanted("Job migrate hook=PreSync")];
+    let plan = case(plain(&[]), resources).plan().unwrap();
+    let json = serde_json::to_value(&plan).unwrap();
+    let yaml: serde_json::Value = serde_saphyr::from_str(&serde_saphyr::to_string(&plan).unwrap()).unwrap();
+    assert_eq!(json, yaml);
+    assert_eq!(
+        json["waves"][0]["apply"][0]["hook"],
+        json!({"delete": ["BeforeHookCreation"], "deadlineSeconds": 3600})
+    );
+    assert_eq!(serde_json::to_value(plan.counts()).unwrap()["prune"], json!(1));
 }
 
 #[test]
@@ -523,12 +712,53 @@ fn any_states() -> impl Strategy<Value = Vec<ResourceState>> {
         2 => both(&text, false),
         _ => gone(&format!("{text}{last}")),
     });
-    prop::collection::vec(state, 0..20).prop_map(|states| {
-        // An object is there once.
-        let by_key: std::collections::BTreeMap<ObjectKey, ResourceState> =
-            states.into_iter().map(|state| (state.key.clone(), state)).collect();
-        by_key.into_values().collect()
-    })
+    prop::collection::vec(state, 0..20).prop_map(once)
+}
+
+/// Everything at once: what is wanted, in sync or not, and what is left over of this application, of another, of none, of a hook.
+fn any_mixture() -> impl Strategy<Value = Vec<ResourceState>> {
+    let hook =
+        prop::sample::select(vec!["", "", "", " hook=PreSync", " hook=PostSync", " hook=SyncFail", " hook=PreDelete"]);
+    let option = prop::sample::select(vec!["", "", " sync-options=PruneLast=true", " sync-options=Prune=false"]);
+    let state = (any_text(), hook, option, 0_u8..8).prop_map(|(text, hook, option, state)| {
+        let left_over = |owner: Option<&str>| {
+            let mut object = object(&format!("{text}{option}"));
+            if let Some(owner) = owner {
+                stamp(&mut object, owner, "dev", &Tracking::default());
+            }
+            ResourceState { key: object.key(), desired: None, live: Some(Arc::new(object)), difference: None }
+        };
+        match state {
+            0 => wanted(&format!("{text}{hook}")),
+            1 => both(&text, true),
+            2 => both(&text, false),
+            3 => gone(&format!("{text}{hook}")),
+            4 => left_over(Some("other")),
+            5 => left_over(None),
+            6 => ResourceState { live: left_over(Some("other")).live, ..wanted(&text) },
+            _ => left_over(Some("gateway")),
+        }
+    });
+    prop::collection::vec(state, 0..24).prop_map(once)
+}
+
+/// An object is there once.
+fn once(states: Vec<ResourceState>) -> Vec<ResourceState> {
+    let by_key: std::collections::BTreeMap<ObjectKey, ResourceState> =
+        states.into_iter().map(|state| (state.key.clone(), state)).collect();
+    by_key.into_values().collect()
+}
+
+/// Whether a live object is a part of this application and no hook.
+fn is_own(live: &Object) -> bool {
+    crate::ownership::owner_of(live, &Tracking::default()).as_deref() == Some("gateway") && Part::of(live).is_resource()
+}
+
+/// Where in the plan each object is, by the number of its wave.
+fn places<'p>(plan: &'p Plan, steps: impl Fn(&'p Wave) -> &'p [Step]) -> Vec<(&'p ObjectKey, usize)> {
+    let in_wave =
+        |(at, wave): (usize, &'p Wave)| steps(wave).iter().map(move |step| (&step.key, at)).collect::<Vec<_>>();
+    plan.waves.iter().enumerate().flat_map(in_wave).collect()
 }
 
 proptest! {
@@ -590,5 +820,97 @@ proptest! {
         reverse.reverse();
         let created: Vec<&ObjectKey> = created.into_iter().filter(|key| key.kind != "CustomResourceDefinition").collect();
         prop_assert_eq!(created, reverse);
+    }
+
+    #[test]
+    fn nothing_but_what_is_ours_and_no_longer_wanted_is_pruned(states in any_mixture(), prune: bool, automated: bool) {
+        let plan = case(plain(&[]), states.clone())
+            .with(move |input| (input.prune, input.automated) = (prune, automated))
+            .plan()
+            .unwrap();
+        for step in plan.steps().filter(|step| step.action == Action::Prune) {
+            let state = states.iter().find(|state| state.key == step.key).unwrap();
+            let live = state.live.as_deref().unwrap();
+            prop_assert!(prune && state.desired.is_none() && is_own(live), "{:?}", step);
+            prop_assert!(step.hook.is_none() && Part::of(live).is_resource(), "a hook is pruned: {:?}", step);
+            prop_assert_eq!(&step.uid, live.uid(), "something else of the same name could be deleted");
+        }
+        // And all of that is, unless it is to be kept.
+        let kept = |live: &Object| live.annotation(annotations::SYNC_OPTIONS) == Some("Prune=false");
+        let left_over = states.iter().filter(|state| state.desired.is_none()).filter_map(|state| state.live.as_deref());
+        let due = left_over.filter(|live| prune && is_own(live) && !kept(live)).count();
+        prop_assert_eq!(plan.counts().prune, due);
+        let total = states.iter().filter(|state| state.live.as_deref().is_some_and(is_own)).count();
+        prop_assert_eq!(plan.brake, Brake::on(due, total));
+    }
+
+    #[test]
+    fn nothing_is_pruned_before_its_phase(states in any_mixture()) {
+        let plan = case(plain(&[]), states.clone()).plan().unwrap();
+        let pruned = places(&plan, |wave| &wave.prune);
+        let applied = places(&plan, |wave| &wave.apply);
+        let phase = |at: usize| plan.waves[at].phase;
+        for (key, at) in &pruned {
+            prop_assert_eq!(phase(*at), Phase::Sync, "{}", key);
+        }
+        let live = |key: &ObjectKey| states.iter().find(|state| state.key == *key).and_then(|state| state.live.clone()).unwrap();
+        let is_last = |key: &ObjectKey| live(key).annotation(annotations::SYNC_OPTIONS) == Some("PruneLast=true");
+        let moves = |key: &ObjectKey| matches!(key.kind.as_str(), "Namespace" | "CustomResourceDefinition");
+        for (key, at) in pruned.iter().filter(|(key, _)| is_last(key)) {
+            for (other, before) in applied.iter().filter(|(_, at)| phase(*at) == Phase::Sync) {
+                prop_assert!(before < at, "{} is pruned before {} is applied", key, other);
+            }
+        }
+        // Of two that go without a word about when, the one that came later goes first.
+        for (key, at) in pruned.iter().filter(|(key, _)| !moves(key) && !is_last(key)) {
+            for (other, other_at) in pruned.iter().filter(|(key, _)| !moves(key) && !is_last(key)) {
+                prop_assert!(wave(&live(key)) >= wave(&live(other)) || at >= other_at, "{} and {}", key, other);
+            }
+        }
+    }
+
+    #[test]
+    fn any_mixture_in_any_order_gives_the_same_plan((states, shuffled) in any_mixture().prop_flat_map(|states| {
+        (Just(states.clone()), Just(states).prop_shuffle())
+    })) {
+        let (one, other) = (case(plain(&[]), states.clone()).plan().unwrap(), case(plain(&[]), shuffled.clone()).plan().unwrap());
+        prop_assert_eq!(&one, &other);
+        prop_assert_eq!(one.to_string(), other.to_string());
+        let delete = |states: &[ResourceState]| {
+            let live: Vec<Arc<Object>> = states.iter().filter_map(|state| state.live.clone()).collect();
+            let hooks: Vec<Object> = states.iter().filter_map(|state| state.desired.clone()).collect();
+            let at = "2026-01-02T03:04:05Z".parse().unwrap();
+            deletion(&plain(&[]), &live, &hooks, Propagation::Foreground, ("gateway", &Tracking::default()), ("abc", at))
+        };
+        prop_assert_eq!(delete(&states), delete(&shuffled));
+    }
+
+    #[test]
+    fn deleting_an_application_deletes_what_is_its_own(states in any_mixture(), hooks in prop::collection::vec((any_text(), any::<bool>()), 0..4)) {
+        let live: Vec<Arc<Object>> = states.iter().filter_map(|state| state.live.clone()).collect();
+        let hooks: Vec<Object> = hooks
+            .into_iter()
+            .map(|(text, before)| object(&format!("{text} hook={}", if before { "PreDelete" } else { "PostDelete" })))
+            .collect();
+        let at = "2026-01-02T03:04:05Z".parse().unwrap();
+        let plan = deletion(&plain(&[]), &live, &hooks, Propagation::Foreground, ("gateway", &Tracking::default()), ("abc", at));
+        let slots: Vec<(Phase, i32)> = plan.waves.iter().map(|wave| (wave.phase, wave.number)).collect();
+        for pair in slots.windows(2) {
+            let (before, after) = (pair[0], pair[1]);
+            let ordered = match before.0.cmp(&after.0) {
+                std::cmp::Ordering::Less => true,
+                std::cmp::Ordering::Equal if before.0 == Phase::Delete => before.1 > after.1,
+                std::cmp::Ordering::Equal => before.1 < after.1,
+                std::cmp::Ordering::Greater => false,
+            };
+            prop_assert!(ordered, "{:?}", slots);
+        }
+        for step in plan.steps() {
+            prop_assert_eq!(step.action == Action::Hook, step.hook.is_some());
+            prop_assert!(step.hook.is_some() || live.iter().any(|live| live.key() == step.key && is_own(live)), "{:?}", step);
+        }
+        let own = live.iter().filter(|live| is_own(live) && live.kind() != "CustomResourceDefinition").count();
+        prop_assert_eq!(plan.counts().prune, own);
+        prop_assert_eq!(plan.counts().hooks, hooks.len());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Action, Counts, DeletePolicy, Plan, Step};
+use super::{Action, Counts, DeletePolicy, HOOK_DEADLINE, Plan, Step};
 use crate::compare::Short;
 
 /// How many fields of one object are named.
@@ -40,7 +40,8 @@ impl fmt::Display for Action {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.application, self.counts())?;
+        let dry_run = if self.dry_run { " (dry run)" } else { "" };
+        writeln!(f, "{}: {}{dry_run}", self.application, self.counts())?;
         for wave in &self.waves {
             if wave.prune.is_empty() && wave.apply.is_empty() {
                 continue;
@@ -56,8 +57,25 @@ impl fmt::Display for Plan {
                 writeln!(f, "  {}: {}", skipped.key, skipped.reason)?;
             }
         }
+        if let Some(brake) = self.brake {
+            writeln!(f, "Waits for confirmation: {}", brake.sentence(&self.application))?;
+        }
         for warning in &self.warnings {
             writeln!(f, "Warning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Seconds as people write them: `1h30m`.
+struct Span(u64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (count, unit) in [(self.0 / 3600, "h"), (self.0 / 60 % 60, "m"), (self.0 % 60, "s")] {
+            if count > 0 {
+                write!(f, "{count}{unit}")?;
+            }
         }
         Ok(())
     }
@@ -80,6 +98,9 @@ fn write_step(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
             })
             .collect();
         notes.push(format!("deleted {}", when.join(" or ")));
+        if hook.deadline_seconds != HOOK_DEADLINE {
+            notes.push(format!("may take {}", Span(hook.deadline_seconds)));
+        }
     }
     if !notes.is_empty() {
         write!(f, " ({})", notes.join("; "))?;

@@ -14,6 +14,7 @@ use super::feedback::Deployments;
 use crate::accounts::{AccountError, Credential, ForgeClient};
 use crate::error::Failure;
 use crate::pulls::PageCache;
+use crate::redelivery::Redeliveries;
 use crate::{FeedbackError, RepositoryRef};
 
 /// GitHub ends a request after ten seconds itself.
@@ -23,13 +24,18 @@ const CALL_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct GithubClient {
     root: Arc<Octocrab>,
     is_app: bool,
+    has_credential: bool,
     /// By owner in lower case. Shared, not cloned: a clone of an `Octocrab` has a token of its own to ask for.
     installations: Mutex<HashMap<String, Arc<Octocrab>>>,
     pub(super) deployments: Deployments,
     pub(super) pages: PageCache,
 }
 
-impl ForgeClient for GithubClient {}
+impl ForgeClient for GithubClient {
+    fn redeliveries(&self) -> Option<&dyn Redeliveries> {
+        self.has_credential.then_some(self)
+    }
+}
 
 /// octocrab's own type wants fields that are of no use here.
 #[derive(serde::Deserialize)]
@@ -65,6 +71,7 @@ impl GithubClient {
         Ok(Self {
             root: Arc::new(builder.build().map_err(invalid)?),
             is_app: matches!(credential, Credential::App { .. }),
+            has_credential: !matches!(credential, Credential::None),
             installations: Mutex::default(),
             deployments: Deployments::default(),
             pages: PageCache::default(),
@@ -95,8 +102,24 @@ impl GithubClient {
     ) -> Result<Answer, FeedbackError> {
         repository.check()?;
         let uri = format!("{}{path}", repository.api_path());
+        self.exchange(Some(repository), method, uri, body, tag, expected).await
+    }
+
+    /// Calls any path of the API. An App acts by its installation for the repository `through`, without one as itself.
+    pub(super) async fn exchange(
+        &self,
+        through: Option<&RepositoryRef>,
+        method: Method,
+        uri: String,
+        body: Option<&Value>,
+        tag: Option<&str>,
+        expected: &[u16],
+    ) -> Result<Answer, FeedbackError> {
         let sent = tokio::time::timeout(CALL_LIMIT, async {
-            let client = self.client_for(repository).await?;
+            let client = match through {
+                Some(repository) => self.client_for(repository).await?,
+                None => self.root.clone(),
+            };
             send(&client, method, uri, body, tag).await
         });
         let answer = sent.await.map_err(|_| FeedbackError::Transient {
@@ -111,6 +134,11 @@ impl GithubClient {
             return Err(FeedbackError::Permanent { message });
         }
         Err(Failure::of(answer.status, &answer.headers, &answer.body).classify(jiff::Timestamp::now()))
+    }
+
+    /// Whether the account is a GitHub App.
+    pub(super) fn is_app(&self) -> bool {
+        self.is_app
     }
 
     /// The client that may act for the repository: of an App, the one of its owner's installation.

@@ -1,13 +1,14 @@
 //! *Compare*: what is desired with what is live.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cluster::{ApiKind, ApplyOptions};
 use engine::compare::{CompareOptions, CompareRules, Difference, compare as differ, compare_predicted};
 use engine::health::{Health, ResourceHealth, aggregate, health, ignores_health_check};
 use engine::plan::Part;
-use resources::{Object, ObjectKey, SyncStatus};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use resources::{Object, ObjectKey, SyncStatus, annotations, option};
 
 use super::render::spec_hash;
 use super::{Pass, Stop};
@@ -15,6 +16,9 @@ use crate::registry::Desired;
 
 /// The field managers whose fields are ours: Argo CD's too, so that what it applied before is not left behind.
 const MANAGERS: [&str; 2] = ["lockstep", "argocd-controller"];
+
+/// So many reads of one application are under way at once.
+const READS: usize = 16;
 
 /// One object of the application, desired, live or both.
 #[derive(Clone, Debug)]
@@ -91,9 +95,10 @@ pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, S
     let owner = pass.tracking_name();
     let mut wanted: HashSet<ObjectKey> = HashSet::with_capacity(desired.objects.len());
     let mut resources = Vec::with_capacity(desired.objects.len());
+    let unowned = unowned(pass, desired).await?;
     for object in &desired.objects {
         let key = object.key();
-        let live = live_of(pass, &key).await?;
+        let live = pass.ctx.live.get(&key).or_else(|| unowned.get(&key).cloned());
         wanted.insert(key.clone());
         resources.push(compare_one(pass, key, object, live, &rules).await?);
     }
@@ -153,13 +158,32 @@ async fn watch_kinds(pass: &Pass<'_>, desired: &Desired) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The live object. One that exists and that no application owns yet is not in the store: it is asked for where the
-/// application does not have the object in its status yet.
-async fn live_of(pass: &Pass<'_>, key: &ObjectKey) -> Result<Option<Arc<Object>>, Stop> {
-    if let Some(live) = pass.ctx.live.get(key) {
-        return Ok(Some(live));
+/// Objects that exist and that no application owns yet: the store drops them, so they are asked for, where it matters. An
+/// apply that follows anyway takes them over as they are, and spares the calls.
+async fn unowned(pass: &Pass<'_>, desired: &Desired) -> Result<HashMap<ObjectKey, Arc<Object>>, Stop> {
+    let automated = pass.application.spec.automated().is_some();
+    let replaces = |object: &Object| {
+        let own = object.annotation(annotations::SYNC_OPTIONS).unwrap_or_default();
+        let options = || own.split(',').chain(pass.application.spec.sync_options().iter().map(String::as_str));
+        ["Replace", "Force"].iter().any(|name| option(options(), name) == Some("true"))
+    };
+    let mut gets = Vec::new();
+    for object in desired.objects.iter().filter(|object| !automated || replaces(object)) {
+        let key = object.key();
+        if !key.name.is_empty() && pass.ctx.live.get(&key).is_none() {
+            gets.push(read(pass, key, object.version().to_owned()));
+        }
     }
-    Ok(None)
+    let found: Vec<_> = stream::iter(gets).buffer_unordered(READS).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+async fn read(pass: &Pass<'_>, key: ObjectKey, version: String) -> Result<Option<(ObjectKey, Arc<Object>)>, Stop> {
+    // A kind that the cluster does not know yet has no objects.
+    if super::render::kind_of(pass, &key.group, &version, &key.kind).await?.is_none() {
+        return Ok(None);
+    }
+    Ok(pass.ctx.cluster.get(&key).await?.map(|live| (key, Arc::new(live))))
 }
 
 async fn compare_one(

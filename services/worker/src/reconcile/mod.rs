@@ -199,7 +199,7 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
     let Some(managed) = ctx.registry.get(id) else { return };
     let application = managed.application();
     if application.metadata.deletion_timestamp.is_some() {
-        delete::advance(ctx, &managed).await;
+        Box::pin(delete::advance(ctx, &managed)).await;
         return;
     }
     if !projects::is_ours(&application.spec.destination, ctx.cluster_name(), ctx.cluster.server()) {
@@ -216,7 +216,7 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
     let outcome = steps(&mut pass).await;
     managed.state().rendered_once = true;
     match outcome {
-        Ok(done) => report::done(&pass, done).await,
+        Ok(done) => Box::pin(report::done(&pass, done)).await,
         Err(Stop::Superseded) => {
             tracing::debug!("reconcile.superseded: a newer commit is wanted");
             ctx.queue.push(id.clone(), Causes::of(Cause::Retry));
@@ -228,14 +228,14 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
                 state.failures
             };
             tracing::warn!(%sentence, failures, "reconcile.later: trying again");
-            report::progress(&pass, &sentence).await;
+            Box::pin(report::progress(&pass, &sentence)).await;
             if failures == TROUBLED {
-                report::troubled(&pass, &sentence).await;
+                Box::pin(report::troubled(&pass, &sentence)).await;
             }
             ctx.queue.push_after(id.clone(), Causes::of(Cause::Retry), back_off(failures));
         }
         Err(Stop::Failed { condition, sentence, verdict }) => {
-            report::failed(&pass, condition, Conclusion { verdict, sentence }).await;
+            Box::pin(report::failed(&pass, condition, Conclusion { verdict, sentence })).await;
         }
     }
 }
@@ -252,6 +252,8 @@ pub struct Done {
     pub waiting: Option<String>,
 }
 
+/// After a start every application waits here at once for its turn to render: each step is boxed, so that what waits is
+/// small.
 async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     let project = gate::permitted(pass)?;
     let desired = match compare::remembered(pass) {
@@ -259,12 +261,12 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
         None => {
             let resolved = resolve::resolve(pass).await?;
             pass.timeline.mark("resolved");
-            render::render(pass, resolved).await?
+            Box::pin(render::render(pass, resolved)).await?
         }
     };
     pass.managed.state().rendered_once = true;
     pass.timeline.mark("rendered");
-    let mut comparison = compare::compare(pass, &desired).await?;
+    let mut comparison = Box::pin(compare::compare(pass, &desired)).await?;
     pass.timeline.mark("compared");
 
     if comparison.sync != SyncStatus::OutOfSync && !plan::is_asked(&pass.application) {
@@ -274,7 +276,7 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     let Some(request) = plan::request(pass, &desired, &states, comparison.sync) else {
         return Ok(Done { desired, comparison, operation: None, waiting: None });
     };
-    let plan = plan::plan(pass, &request, &desired, &states).await?;
+    let plan = Box::pin(plan::plan(pass, &request, &desired, &states)).await?;
     drop(states);
     pass.timeline.mark("planned");
     if request.automated && plan.is_empty() {
@@ -291,10 +293,10 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     };
     pass.timeline.mark("gated");
     drop(plan);
-    let performed = apply::apply(pass, &request, &approved).await?;
+    let performed = Box::pin(apply::apply(pass, &request, &approved)).await?;
     pass.timeline.mark("applied");
     if !performed.dry_run {
-        comparison = compare::compare(pass, &desired).await?;
+        comparison = Box::pin(compare::compare(pass, &desired)).await?;
     }
     Ok(Done { desired, comparison, operation: Some(performed), waiting: None })
 }

@@ -85,6 +85,8 @@ pub fn request(pass: &Pass<'_>, desired: &Desired, states: &[ResourceState], syn
         instance: &pass.tracking_name(),
         tracking: &Tracking::default(),
         revisions: &desired.commits,
+        heals: None,
+        failures: None,
         now: Timestamp::now(),
     });
     match decision {
@@ -162,6 +164,7 @@ pub async fn plan(
         (revision, request.started),
     );
     input.namespace = namespace.as_ref();
+    input.revisions = &desired.commits;
     // Healing drift brings back objects; it is no release, so hooks do not run, as in Argo CD.
     input.hooks = input.hooks && !request.drift;
     decide(&input).map(Arc::new).map_err(|error| Stop::sync(error.to_string()))

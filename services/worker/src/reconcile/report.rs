@@ -296,7 +296,7 @@ fn tell(pass: &Pass<'_>, standing: &Standing, summary: &Summary, timeline: &crat
         pruned: summary.pruned,
     };
     drop(state);
-    pass.ctx.reports.add(report);
+    pass.ctx.reports.add(report, first.and_then(|wanted| wanted.origin().trace));
 }
 
 /// What the next pass takes up.

@@ -51,7 +51,7 @@ async fn resolve_one(pass: &Pass<'_>, source: &ApplicationSource, asked: Option<
     }
     if pass.application.annotation(annotations::REFRESH).is_some() {
         // Somebody wants it looked at now: what the forge has and no webhook told of is handled as if one had.
-        poll::poll_repository(pass.ctx, &url, std::slice::from_ref(&place)).await;
+        Box::pin(poll::poll_repository(pass.ctx, &url, std::slice::from_ref(&place))).await;
     }
     match pass.ctx.heads.resolve(&pass.ctx.git, &url, &place).await {
         Ok(commit) => Ok(Resolved { source: source.clone(), url, tracked: place, commit }),

@@ -30,7 +30,8 @@ pub(super) fn create_token(core: &Core, call: &Call) -> Result<Reply, Reply> {
     let random: String = rand::rng().sample_iter(Alphanumeric).take(36).map(char::from).collect();
     let token = format!("ghs_{random}");
     let expires_at_us = now_us() + HOUR_US;
-    let identity = Identity { login: "lockstep[bot]".to_owned(), write: true, expires_at_us: Some(expires_at_us) };
+    let identity =
+        Identity { login: "lockstep[bot]".to_owned(), write: true, hooks: false, expires_at_us: Some(expires_at_us) };
     state.tokens.insert(token.clone(), identity);
     Ok(Reply::json(
         201,

@@ -1,21 +1,62 @@
-//! Webhooks of repositories and their deliveries.
+//! Webhooks of repositories, organisations and Apps, and their deliveries.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::Call;
-use crate::core::Core;
+use crate::core::{Core, State};
 use crate::events::{Event, Payload};
-use crate::model::{ContentType, Delivery, Hook, Repository, Secret};
+use crate::model::{ContentType, Delivery, Hook, Repository, Secret, Target};
 use crate::payloads;
 use crate::reply::Reply;
+use crate::routes::Operation;
 use crate::time::now_us;
 use crate::webhooks;
 
 fn find<'a>(repository: &'a Repository, call: &Call) -> Result<&'a Hook, Reply> {
+    with_id(&repository.hooks, call)
+}
+
+fn with_id<'a>(hooks: &'a [Hook], call: &Call) -> Result<&'a Hook, Reply> {
     let id: i64 = call.number("hook_id")?;
-    repository.hook(id).ok_or_else(Reply::not_found)
+    hooks.iter().find(|h| h.id == id).ok_or_else(Reply::not_found)
+}
+
+fn of_organization<'a>(state: &'a State, call: &Call) -> Result<&'a [Hook], Reply> {
+    let organization = call.parameter("org").to_lowercase();
+    let known = state.repositories.values().any(|r| r.owner.to_lowercase() == organization);
+    match state.organization_hooks.get(&organization) {
+        Some(hooks) => Ok(hooks),
+        None if known => Ok(&[]),
+        None => Err(Reply::not_found()),
+    }
+}
+
+/// The webhook that a call about deliveries names: a repository's, an organisation's, or the App's.
+fn named<'a>(state: &'a State, call: &Call) -> Result<&'a Hook, Reply> {
+    match call.route.operation {
+        Operation::ListOrganizationDeliveries | Operation::RedeliverOrganization => {
+            with_id(of_organization(state, call)?, call)
+        }
+        Operation::ListAppDeliveries | Operation::RedeliverApp => state.app_hook.as_ref().ok_or_else(Reply::not_found),
+        _ => {
+            let repository = state.repository(call.owner(), call.repository()).ok_or_else(Reply::not_found)?;
+            find(repository, call)
+        }
+    }
+}
+
+pub(super) fn list_of_organization(core: &Core, call: &Call) -> Result<Reply, Reply> {
+    let state = core.state();
+    let hooks = of_organization(&state, call)?.iter().collect();
+    Ok(call.page(hooks, |h| core.links.organization_hook(call.parameter("org"), h)))
+}
+
+pub(super) fn app_config(core: &Core, _call: &Call) -> Result<Reply, Reply> {
+    let state = core.state();
+    let hook = state.app_hook.as_ref().ok_or_else(Reply::not_found)?;
+    Ok(Reply::ok(core.links.hook_config(hook)))
 }
 
 pub(super) fn list(core: &Core, call: &Call) -> Result<Reply, Reply> {
@@ -61,6 +102,7 @@ pub(super) fn create(core: &Core, call: &Call) -> Result<Reply, Reply> {
     let now = now_us();
     let mut hook = Hook {
         id: core.id(),
+        target: Target::Repository,
         url: String::new(),
         content_type: ContentType::Form,
         secret: None,
@@ -144,8 +186,7 @@ pub(super) fn ping(core: &Core, call: &Call) -> Result<Reply, Reply> {
 /// Newest first, continued by cursor instead of by page.
 pub(super) fn list_deliveries(core: &Core, call: &Call) -> Result<Reply, Reply> {
     let state = core.state();
-    let repository = state.repository(call.owner(), call.repository()).ok_or_else(Reply::not_found)?;
-    let hook = find(repository, call)?.id;
+    let hook = named(&state, call)?.id;
     let (_, size) = call.page_bounds();
     let cursor = call.query("cursor").and_then(|c| c.rsplit('_').next()).and_then(|c| c.parse::<i64>().ok());
     let wanted = |d: &&Delivery| match call.query("status") {
@@ -155,7 +196,8 @@ pub(super) fn list_deliveries(core: &Core, call: &Call) -> Result<Reply, Reply> 
     };
     let mut matching = state.deliveries.iter().rev().filter(|d| d.hook_id == hook);
     let mut matching = matching.by_ref().filter(|d| cursor.is_none_or(|c| d.id <= c)).filter(wanted);
-    let shown: Vec<Value> = matching.by_ref().take(size).map(|d| core.links.delivery(repository, d)).collect();
+    let show = |d: &Delivery| state.repository(&d.owner, &d.repository).map(|r| core.links.delivery(r, d));
+    let shown: Vec<Value> = matching.by_ref().take(size).filter_map(show).collect();
     let reply = Reply::ok(shown.into());
     Ok(match matching.next() {
         Some(next) => reply.header("Link", call.link(&[("cursor", &format!("v1_{}", next.id))], "next")),
@@ -163,20 +205,21 @@ pub(super) fn list_deliveries(core: &Core, call: &Call) -> Result<Reply, Reply> 
     })
 }
 
-fn find_delivery(core: &Core, call: &Call) -> Result<Delivery, Reply> {
-    let (hook, id): (i64, i64) = (call.number("hook_id")?, call.number("delivery_id")?);
+fn find_delivery(core: &Core, call: &Call) -> Result<(Hook, Delivery), Reply> {
+    let id: i64 = call.number("delivery_id")?;
     let state = core.state();
-    state.deliveries.iter().find(|d| d.id == id && d.hook_id == hook).cloned().ok_or_else(Reply::not_found)
+    let hook = named(&state, call)?;
+    let delivery = state.deliveries.iter().find(|d| d.id == id && d.hook_id == hook.id);
+    Ok((hook.clone(), delivery.cloned().ok_or_else(Reply::not_found)?))
 }
 
 pub(super) fn get_delivery(core: &Core, call: &Call) -> Result<Reply, Reply> {
-    let delivery = find_delivery(core, call)?;
-    core.read(call.owner(), call.repository(), |r| Reply::ok(core.links.delivery_detail(r, &delivery)))
+    let (hook, delivery) = find_delivery(core, call)?;
+    core.read(call.owner(), call.repository(), |r| Reply::ok(core.links.delivery_detail(r, &hook, &delivery)))
 }
 
 pub(super) fn redeliver(core: &Arc<Core>, call: &Call) -> Result<Reply, Reply> {
-    let hook = core.read(call.owner(), call.repository(), |r| find(r, call).cloned())??;
-    let delivery = find_delivery(core, call)?;
+    let (hook, delivery) = find_delivery(core, call)?;
     webhooks::redeliver(core, hook, &delivery);
     Ok(Reply::json(202, json!({})))
 }

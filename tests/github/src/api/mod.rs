@@ -164,9 +164,11 @@ pub(crate) async fn handle(core: &Arc<Core>, call: &Call) -> Reply {
         O::UpdateHook => hooks::update(core, call),
         O::DeleteHook => hooks::delete(core, call),
         O::PingHook => hooks::ping(core, call),
-        O::ListDeliveries => hooks::list_deliveries(core, call),
+        O::ListDeliveries | O::ListOrganizationDeliveries | O::ListAppDeliveries => hooks::list_deliveries(core, call),
         O::GetDelivery => hooks::get_delivery(core, call),
-        O::Redeliver => hooks::redeliver(core, call),
+        O::Redeliver | O::RedeliverOrganization | O::RedeliverApp => hooks::redeliver(core, call),
+        O::ListOrganizationHooks => hooks::list_of_organization(core, call),
+        O::GetAppHookConfig => hooks::app_config(core, call),
         O::GetInstallation => apps::get_installation(core, call),
         O::CreateInstallationToken => apps::create_token(core, call),
     };

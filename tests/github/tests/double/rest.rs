@@ -1,8 +1,8 @@
 //! The REST calls: what is stored, what is refused, and how.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Receiver, TOKEN, World};
+use crate::support::{Receiver, TOKEN, World, app_token};
 
 const APP: &str = "/repos/acme/app";
 
@@ -242,14 +242,7 @@ async fn tokens_are_needed_and_may_not_everything() {
 #[tokio::test]
 async fn an_app_gets_a_token_of_its_installation() {
     let world = World::new().await;
-    let now = jiff::Timestamp::now().as_second();
-    let part = |v: Value| {
-        use base64::Engine;
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(v.to_string())
-    };
-    let claims = json!({"iat": now - 60, "exp": now + 500, "iss": "1"});
-    let jwt = format!("{}.{}.c2ln", part(json!({"alg": "RS256"})), part(claims));
-    let app = world.api().with_token(Some(&jwt));
+    let app = world.api().with_token(Some(&app_token()));
     let installation = app.get(&format!("{APP}/installation")).await;
     assert_eq!(installation.status, 200);
     let path = format!("/app/installations/{}/access_tokens", installation.body["id"]);

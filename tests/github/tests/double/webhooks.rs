@@ -263,3 +263,83 @@ async fn deliveries_are_listed_and_sent_again() {
     assert_eq!((page.body.as_array().unwrap().len(), rest.as_array().unwrap().len()), (2, 1));
     world.end();
 }
+
+#[tokio::test]
+async fn an_organisations_webhook_is_told_of_each_of_its_repositories() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    receiver.answer(503, Duration::ZERO);
+    world.double.create_repository("acme", "other", Some(&world.folder.path().join("seed"))).await.unwrap();
+    let id = world.double.add_organization_hook("acme", &receiver.url, Some(SECRET), &["push"]);
+    world.clone("copy").await.branch("topic").await;
+    let push = world.delivered("push", None).await;
+    assert_eq!(push.request_headers["X-GitHub-Hook-Installation-Target-Type"], "organization");
+    let api = world.api();
+    let hooks = api.get("/orgs/Acme/hooks").await.body;
+    assert_eq!((&hooks[0]["id"], &hooks[0]["config"]["url"]), (&json!(id), &json!(receiver.url)));
+    assert_eq!(api.get("/repos/acme/app/hooks").await.body, json!([]));
+    let path = format!("/orgs/acme/hooks/{id}/deliveries");
+    let listed = api.get(&format!("{path}?per_page=100")).await.body;
+    assert_eq!((&listed[0]["id"], &listed[0]["status_code"]), (&json!(push.id), &json!(503)));
+    receiver.answer(202, Duration::ZERO);
+    assert_eq!(api.post(&format!("{path}/{}/attempts", push.id), json!({})).await.status, 202);
+    again(&world, &push.guid).await;
+    assert_eq!(api.get("/orgs/nobody/hooks").await.status, 404);
+    assert_eq!(api.get("/orgs/acme/hooks/1/deliveries").await.status, 404);
+    world.end();
+}
+
+#[tokio::test]
+async fn an_apps_webhook_is_told_of_everything_and_asked_for_by_the_app_alone() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    receiver.answer(503, Duration::ZERO);
+    let app = world.api().with_token(Some(&crate::support::app_token()));
+    assert_eq!(app.get("/app/hook/config").await.status, 404);
+    world.double.set_app_hook(&receiver.url, Some(SECRET), &["push"]);
+    world.clone("copy").await.branch("topic").await;
+    let push = world.delivered("push", None).await;
+    assert_eq!(app.get("/app/hook/config").await.body["url"], receiver.url);
+    let listed = app.get("/app/hook/deliveries?per_page=100").await.body;
+    assert_eq!((&listed[0]["id"], &listed[0]["event"]), (&json!(push.id), &json!("push")));
+    assert_eq!(listed[0]["installation_id"], push.payload["installation"]["id"]);
+    let attempts = format!("/app/hook/deliveries/{}/attempts", push.id);
+    assert_eq!(world.api().post(&attempts, json!({})).await.status, 401, "a token is no App");
+    receiver.answer(202, Duration::ZERO);
+    assert_eq!(app.post(&attempts, json!({})).await.status, 202);
+    again(&world, &push.guid).await;
+    world.end();
+}
+
+/// Waits until a delivery was sent again and arrived: signed, with the same id and payload.
+async fn again(world: &World, guid: &str) {
+    let find = |d: &Double| d.deliveries("acme", "app").into_iter().find(|d| d.redelivery && d.succeeded());
+    let redelivered = world.double.until(SOON, find).await.expect("it was not sent again");
+    assert_eq!(redelivered.guid, guid);
+    let first = world.delivered("push", None).await;
+    assert_eq!((&first.payload, &first.request_headers), (&redelivered.payload, &redelivered.request_headers));
+    assert_ne!(first.id, redelivered.id);
+}
+
+#[tokio::test]
+async fn webhooks_need_a_permission_of_their_own() {
+    let (world, _receiver) = hooked().await;
+    let hook = world.double.hooks("acme", "app")[0].id;
+    let ping = world.delivered("ping", None).await.id;
+    for (token, access, status) in [
+        ("ghp_writer", github_double::TokenAccess::NoHooks, 403),
+        ("ghp_reader", github_double::TokenAccess::Read, 403),
+        ("ghp_owner", github_double::TokenAccess::Write, 200),
+    ] {
+        world.double.add_token(token, "bob", access);
+        let api = world.api().with_token(Some(token));
+        assert_eq!(api.get("/repos/acme/app").await.status, 200, "{token}");
+        let path = format!("/repos/acme/app/hooks/{hook}/deliveries");
+        for path in ["/repos/acme/app/hooks", "/orgs/acme/hooks", path.as_str()] {
+            assert_eq!(api.get(path).await.status, status, "{token} {path}");
+        }
+        let again = api.post(&format!("{path}/{ping}/attempts"), json!({})).await.status;
+        assert_eq!(again, if status == 200 { 202 } else { status }, "{token}");
+    }
+    world.end();
+}
