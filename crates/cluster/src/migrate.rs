@@ -15,9 +15,6 @@ use serde_json::{Map, Value, json};
 use crate::client::{Applied, ApplyOptions, Call, Cluster, Query, Target, Validate, parse};
 use crate::error::{ClusterError, Subject};
 
-/// What client-side apply remembers of its last manifest. It goes with the ownership: nobody keeps it up to date any more,
-/// and a later `kubectl apply` would remove fields by it.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Another writer may be faster this often.
 const ATTEMPTS: u32 = 5;
 
@@ -28,8 +25,8 @@ impl Cluster {
     /// first apply that does not have them. Tells whether there was anything to do; a missing object is no error.
     ///
     /// Only fields of the object itself are taken over, never its status and never those of a subresource (a scale, for
-    /// example). The annotation `kubectl.kubernetes.io/last-applied-configuration` is removed if one of them owned it. The
-    /// cluster's own manager may be among them: what it wrote by [`Cluster::replace`] is then owned as if it were applied.
+    /// example). The annotation `kubectl.kubernetes.io/last-applied-configuration` is one of them: it goes with the next apply
+    /// and not here, because a Deployment counts a change of its annotations as a new generation. The cluster's own manager may be among them: what it wrote by [`Cluster::replace`] is then owned as if it were applied.
     ///
     /// [`Cluster::apply`] does this by itself, see [`ApplyOptions::migrate_from`].
     pub async fn migrate(&self, key: &ObjectKey, from: &[String]) -> Result<bool, ClusterError> {
@@ -164,14 +161,8 @@ fn is_somebody_elses(entry: &Value, ours: &str) -> bool {
 
 /// The merge patch that moves ownership; none if there is nothing to move.
 fn migration(live: &Object, from: &[String], ours: &str) -> Option<Value> {
-    let mut fields = moved(entries(live), from, ours)?;
-    let mut metadata = json!({"resourceVersion": live.resource_version()});
-    // Owned by us, it would go with the next apply; but it must not stay if there is none.
-    if forget(&mut fields, ours) && live.annotation(LAST_APPLIED).is_some() {
-        metadata["annotations"] = json!({LAST_APPLIED: null});
-    }
-    metadata["managedFields"] = fields.into();
-    Some(json!({"metadata": metadata}))
+    let fields = moved(entries(live), from, ours)?;
+    Some(json!({"metadata": {"resourceVersion": live.resource_version(), "managedFields": fields}}))
 }
 
 /// The managed fields, with what `from` owns in our own entry.
@@ -218,31 +209,6 @@ fn moved(entries: &[Value], from: &[String], ours: &str) -> Option<Vec<Value>> {
     }
     result.extend(sets.into_iter().map(|(_, entry)| entry));
     Some(result)
-}
-
-/// Takes the annotation of client-side apply out of the sets that are ours now, and tells whether it was there.
-fn forget(entries: &mut [Value], ours: &str) -> bool {
-    let mut found = false;
-    for entry in entries.iter_mut() {
-        if !is_our_apply(entry, ours) && !is_remainder(text(entry, "manager"), ours) {
-            continue;
-        }
-        let annotations = entry.pointer_mut("/fieldsV1/f:metadata/f:annotations").and_then(Value::as_object_mut);
-        let Some(annotations) = annotations else { continue };
-        found |= annotations.shift_remove(&format!("f:{LAST_APPLIED}")).is_some();
-        // An empty set means the whole map.
-        if annotations.is_empty()
-            && let Some(metadata) = entry.pointer_mut("/fieldsV1/f:metadata").and_then(Value::as_object_mut)
-        {
-            metadata.shift_remove("f:annotations");
-            if metadata.is_empty()
-                && let Some(fields) = entry.get_mut("fieldsV1").and_then(Value::as_object_mut)
-            {
-                fields.shift_remove("f:metadata");
-            }
-        }
-    }
-    found
 }
 
 /// Adds one set of fields to another. A name with nothing below it is a field that is owned as such; one with something below
@@ -385,30 +351,18 @@ mod tests {
     }
 
     #[test]
-    fn the_annotation_of_client_side_apply_goes_with_the_ownership() {
-        let object = |annotations: Value, fields: Value| {
-            Object(json!({"metadata": {"resourceVersion": "7", "annotations": annotations, "managedFields": [
-                entry("kubectl-client-side-apply", "Update", "v1", fields)]}}))
-        };
-        let names = from(&["kubectl-client-side-apply"]);
-        let owned =
-            json!({"f:metadata": {"f:annotations": {".": {}, format!("f:{LAST_APPLIED}"): {}}}, "f:data": {"f:a": {}}});
-        let patch = migration(&object(json!({LAST_APPLIED: "{}"}), owned.clone()), &names, "lockstep").unwrap();
+    fn the_annotation_of_client_side_apply_is_owned_and_not_touched() {
+        let owned = json!({"f:metadata": {"f:annotations": {".": {}, "f:copy": {}}}, "f:data": {"f:a": {}}});
+        let object =
+            Object(json!({"metadata": {"resourceVersion": "7", "annotations": {"copy": "{}"}, "managedFields": [
+            entry("kubectl-client-side-apply", "Update", "v1", owned)]}}));
+        let patch = migration(&object, &from(&["kubectl-client-side-apply"]), "lockstep").unwrap();
         assert_eq!(patch["metadata"]["resourceVersion"], "7");
-        assert_eq!(patch["metadata"]["annotations"], json!({LAST_APPLIED: null}));
+        assert!(patch["metadata"].get("annotations").is_none());
         assert_eq!(
             lines(patch["metadata"]["managedFields"].as_array().unwrap()),
-            ["lockstep/Apply v1 {f:metadata:{f:annotations:{.:{}}},f:data:{f:a:{}}}"]
+            ["lockstep/Apply v1 {f:metadata:{f:annotations:{.:{},f:copy:{}}},f:data:{f:a:{}}}"]
         );
-        // Somebody else's annotation stays, and so does the object that has none.
-        let others = json!({"f:data": {"f:a": {}}});
-        for object in [object(json!({LAST_APPLIED: "{}"}), others), object(json!({}), owned)] {
-            assert!(migration(&object, &names, "lockstep").unwrap()["metadata"].get("annotations").is_none());
-        }
-        // A set of nothing but the annotation is not left as one of all annotations.
-        let only = json!({"f:metadata": {"f:annotations": {format!("f:{LAST_APPLIED}"): {}}}, "f:data": {"f:a": {}}});
-        let patch = migration(&object(json!({LAST_APPLIED: "{}"}), only), &names, "lockstep").unwrap();
-        assert_eq!(patch["metadata"]["managedFields"][0]["fieldsV1"], json!({"f:data": {"f:a": {}}}));
     }
 
     #[test]

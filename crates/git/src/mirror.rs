@@ -218,7 +218,25 @@ impl Mirror {
     }
 
     /// Runs a reading function on a handle of its own.
-    pub(crate) fn with<R>(&self, read: impl FnOnce(&gix::Repository) -> Result<R, GitError>) -> Result<R, GitError> {
+    pub(crate) fn with<R>(&self, read: impl Fn(&gix::Repository) -> Result<R, GitError>) -> Result<R, GitError> {
+        let before = self.is_damaged();
+        match self.with_open(&read) {
+            Err(GitError::Damaged { .. }) if !before => {
+                // Packing may have moved the object at this very moment: only what a fresh look misses is missing.
+                let opened = self.open_objects()?;
+                self.damaged.store(false, Ordering::Release);
+                let again = read(&opened.to_thread_local());
+                if again.is_ok() {
+                    let handles = Arc::new(Handles { shared: opened, idle: Mutex::new(Vec::new()) });
+                    *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(handles);
+                }
+                again
+            }
+            result => result,
+        }
+    }
+
+    fn with_open<R>(&self, read: impl Fn(&gix::Repository) -> Result<R, GitError>) -> Result<R, GitError> {
         let handles = self.handles()?;
         let idle = handles.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let handle = idle.unwrap_or_else(|| handles.shared.to_thread_local());
