@@ -63,6 +63,8 @@ pub struct Context {
     pub metrics: WorkerMetrics,
     /// What the cluster is: version and API versions, for Helm.
     pub capabilities: Mutex<Capabilities>,
+    /// Applications that wait for others.
+    pub(crate) depending: Mutex<HashSet<AppId>>,
     pub(crate) index: Mutex<Index>,
     pub(crate) tracker: Mutex<Tracker>,
     pub(crate) urls: Mutex<HashMap<RepositoryKey, RepositoryUrl>>,
@@ -244,6 +246,7 @@ impl Context {
         state.settling_since = None;
         state.failures = 0;
         state.refused = 0;
+        state.heals.forget();
         let older = older.filter(|older| older.is_pending() && older.commit != newer)?;
         let sentence = format!("superseded by {}", intake::short(&newer));
         Some((older.key()?, Conclusion { verdict: Verdict::Superseded, sentence }))

@@ -297,6 +297,8 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
     let plan = Box::pin(plan::plan(&asking, &request, &desired, &states)).await.map_err(told)?;
     let decision = match auto {
         _ if plan.is_empty() => Decision::Nothing,
+        // Hooks alone are no reason to sync.
+        Some(_) if comparison.sync == SyncStatus::Synced => Decision::Nothing,
         Some(AutoSync::No { reason, again_at, .. }) => Decision::Waiting {
             sentence: format!("it is not synced by itself: {reason}"),
             until: again_at.map(Time::from),
@@ -352,8 +354,10 @@ fn request(
     states: &[engine::plan::ResourceState],
     sync: SyncStatus,
 ) -> anyhow::Result<plan::Request> {
-    plan::request(pass, desired, states, sync)
-        .context("there is no operation to plan; this is a defect, please report it")
+    match plan::request(pass, desired, states, sync) {
+        plan::Decided::Run(request) => Ok(*request),
+        plan::Decided::Nothing(_) => bail!("there is no operation to plan; this is a defect, please report it"),
+    }
 }
 
 fn decide(

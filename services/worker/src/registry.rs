@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use engine::heal::HealHistory;
 use render::Rendered;
 use resources::{Application, Object};
 use serde_json::Value;
@@ -47,8 +48,8 @@ pub struct State {
     pub failures: u32,
     /// How often the sync of the wanted commits was refused by the cluster.
     pub refused: u32,
-    /// The retry policy's pause after a refused sync is over.
-    pub retry: bool,
+    /// What was repaired lately.
+    pub heals: HealHistory,
     /// The moments of the way so far, until it is concluded.
     pub timeline: Timeline,
     /// What started the current way, for the report.
@@ -95,7 +96,7 @@ impl Managed {
                 settling_since: None,
                 failures: 0,
                 refused: 0,
-                retry: false,
+                heals: HealHistory::default(),
                 timeline: Timeline::default(),
                 cause: "start",
             }),
@@ -107,11 +108,6 @@ impl Managed {
     /// The state, locked. Never held across an await.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a refused sync is to be tried again now; only once for each pause.
-    pub fn take_retry(&self) -> bool {
-        std::mem::take(&mut self.state().retry)
     }
 
     /// The newest object.

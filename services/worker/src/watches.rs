@@ -98,6 +98,11 @@ pub fn take_application(ctx: &Arc<Context>, object: Object, cause: Cause) -> Opt
         }
     }
     locked(&ctx.index).track(&id, places);
+    if engine::dependencies::of(&application).is_empty() {
+        locked(&ctx.depending).remove(&id);
+    } else {
+        locked(&ctx.depending).insert(id.clone());
+    }
     let hard = application.annotation(annotations::REFRESH) == Some("hard");
     let known = ctx.registry.get(&id).is_some();
     let (managed, changed) = ctx.registry.upsert(application);
@@ -142,6 +147,7 @@ fn resume(ctx: &Context, managed: &crate::registry::Managed) {
 
 fn forget_application(ctx: &Arc<Context>, id: &AppId) {
     locked(&ctx.index).forget(id);
+    locked(&ctx.depending).remove(id);
     let Some(managed) = ctx.registry.remove(id) else { return };
     managed.newer.notify_waiters();
     let ctx = ctx.clone();

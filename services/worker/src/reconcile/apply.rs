@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use cluster::{Applied, ApplyOptions, ClusterError, DeleteOptions, Validate};
 use engine::gate::Approved;
-use engine::plan::{Action, DeletePolicy, Phase, Plan, Propagation, Step, Wave, is_deletion_approved};
+use engine::plan::{
+    Action, DeletePolicy, HookOutcome, Phase, Plan, Propagation, Step, Wave, hook_outcome, is_deletion_approved,
+};
 use futures::StreamExt as _;
 use futures::stream;
 use jiff::Timestamp;
-use resources::{ObjectKey, Operation, ResourceResult, ResultCode};
+use resources::{ObjectKey, Operation, OperationPhase, ResourceResult, ResultCode};
 use serde_json::json;
 
 use super::plan::Request;
@@ -45,11 +47,22 @@ pub struct Performed {
     pub dry_run: bool,
     /// Only some objects were synced.
     pub selective: bool,
+    /// How often it was tried before.
+    pub retries: i64,
+}
+
+impl Performed {
+    /// Nobody asked for it: the sync policy did.
+    pub fn automated(&self) -> bool {
+        self.operation.initiated_by.as_ref().is_some_and(|by| by.automated)
+    }
 }
 
 struct Work<'a, 'p> {
     pass: &'a Pass<'p>,
     dry_run: bool,
+    /// Namespaces that the plan creates.
+    namespaces: Vec<String>,
     started: Timestamp,
     results: Vec<ResourceResult>,
     created: u32,
@@ -65,6 +78,7 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
     let mut work = Work {
         pass,
         dry_run: sync.dry_run,
+        namespaces: created_namespaces(plan),
         started: request.started,
         results: Vec::new(),
         created: 0,
@@ -79,7 +93,7 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
         Err(Stop::Failed { sentence, .. }) => Some(sentence),
         _ => None,
     };
-    if failure.is_some() {
+    if failure.is_some() && !settle::is_terminating(pass) {
         work.sync_fail(plan).await;
     }
     for skipped in &plan.skipped {
@@ -90,6 +104,8 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
     pass.ctx.metrics.pruned.inc_by(u64::from(work.pruned));
     if request.drift && failure.is_none() {
         pass.ctx.metrics.healed.inc();
+        let healed: Vec<ObjectKey> = plan.steps().map(|step| step.key.clone()).collect();
+        pass.managed.state().heals.healed(&healed, Timestamp::now());
     }
     let message =
         if work.dry_run { "successfully dry-run".to_owned() } else { "successfully synced (all tasks run)".to_owned() };
@@ -105,6 +121,7 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
         message,
         dry_run: sync.dry_run,
         selective: !sync.resources.is_empty(),
+        retries: request.retries,
     })
 }
 
@@ -112,7 +129,7 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
 /// terminated, and it is taken up again after a kill. A short automated one is simply decided again.
 async fn announce(pass: &Pass<'_>, request: &Request, plan: &Plan) -> Result<(), Stop> {
     let long = plan.waves.iter().filter(|wave| !wave.apply.is_empty() || !wave.prune.is_empty()).count() > 1;
-    if request.resumed || (request.automated && !long) {
+    if (request.resumed && request.retries == 0) || (request.automated && !long) {
         return Ok(());
     }
     let mut patch = json!({ "status": { "operationState": {
@@ -121,6 +138,7 @@ async fn announce(pass: &Pass<'_>, request: &Request, plan: &Plan) -> Result<(),
         "message": "syncing",
         "startedAt": resources::Time(request.started),
         "finishedAt": null,
+        "retryCount": request.retries,
         "syncResult": null,
     } } });
     if pass.application.operation.is_some() {
@@ -144,6 +162,9 @@ impl Work<'_, '_> {
         let last = regular.iter().rposition(|wave| !wave.apply.is_empty() || !wave.prune.is_empty());
         let Some(last) = last else { return Ok(()) };
         for (number, wave) in regular.iter().enumerate().take(last + 1) {
+            if settle::is_terminating(self.pass) {
+                return Err(Stop::sync("the operation was terminated"));
+            }
             self.wave(wave).await?;
             let hooks = wave.apply.iter().any(|step| step.hook.is_some());
             if !self.dry_run && (number < last || hooks) {
@@ -171,7 +192,7 @@ impl Work<'_, '_> {
                 .map(|step| step.key.clone())
                 .collect();
             if !definitions.is_empty() && !self.dry_run {
-                settle::wave(self.pass, &definitions).await?;
+                settle::wave(self.pass, &definitions, &[]).await?;
             }
         }
         Ok(())
@@ -206,6 +227,15 @@ impl Work<'_, '_> {
                     self.results.push(result);
                 }
                 Err(error) if error.is_transient() => away = Some(error.to_string()),
+                // Nothing is stored, so the namespace is not there yet and the API server cannot say more.
+                Err(ClusterError::NamespaceMissing { namespace, .. })
+                    if self.dry_run && self.namespaces.contains(&namespace) =>
+                {
+                    self.created += 1;
+                    let version = step.object.as_ref().map_or("", |object| object.version());
+                    let message = format!("{} created (its namespace does not exist yet)", step.key);
+                    self.results.push(status::result(&step.key, version, ResultCode::Synced, message, phase));
+                }
                 Err(error) => {
                     let version = step.object.as_ref().map_or("", |object| object.version());
                     let sentence = error.to_string();
@@ -287,6 +317,9 @@ impl Work<'_, '_> {
             if self.pass.is_superseded() {
                 return Err(Stop::Superseded);
             }
+            if settle::is_terminating(self.pass) {
+                return Err(Stop::sync("the operation was terminated"));
+            }
             report::progress(self.pass, &sentence).await;
             tokio::select! {
                 () = self.pass.managed.newer.notified() => {}
@@ -296,22 +329,45 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Waits for the wave's health, and does what its hooks' policies say.
+    /// Waits for the wave's health and its hooks, and does what their policies say.
     async fn settled(&mut self, wave: &Wave) -> Result<(), Stop> {
-        let mut keys: Vec<ObjectKey> = wave.apply.iter().map(|step| step.key.clone()).collect();
+        let (hooks, objects): (Vec<&Step>, Vec<&Step>) = wave.apply.iter().partition(|step| step.hook.is_some());
+        let mut keys: Vec<ObjectKey> = objects.iter().map(|step| step.key.clone()).collect();
         keys.extend(wave.unchanged.iter().cloned());
-        let outcome = settle::wave(self.pass, &keys).await;
-        let policy = if outcome.is_ok() { DeletePolicy::HookSucceeded } else { DeletePolicy::HookFailed };
-        for step in wave.apply.iter() {
+        let waits: Vec<settle::Hook> = hooks
+            .iter()
+            .filter_map(|step| {
+                let deadline = Duration::from_secs(step.hook.as_ref()?.deadline_seconds);
+                Some(settle::Hook { key: step.key.clone(), deadline })
+            })
+            .collect();
+        let outcome = settle::wave(self.pass, &keys, &waits).await;
+        if let Err(Stop::Later(_) | Stop::Superseded) = outcome {
+            return outcome;
+        }
+        let terminated = settle::is_terminating(self.pass);
+        for step in hooks {
             let Some(hook) = &step.hook else { continue };
-            let phase =
-                if outcome.is_ok() { resources::OperationPhase::Succeeded } else { resources::OperationPhase::Failed };
+            let live = self.pass.ctx.live.get(&step.key);
+            let health = live.as_deref().and_then(engine::health::health);
+            let ended = live.as_deref().map_or(HookOutcome::Succeeded, |live| hook_outcome(live, health.as_ref()));
+            let (phase, policy, message) = match ended {
+                HookOutcome::Succeeded => (OperationPhase::Succeeded, Some(DeletePolicy::HookSucceeded), String::new()),
+                HookOutcome::Failed { message } => (OperationPhase::Failed, Some(DeletePolicy::HookFailed), message),
+                // Another one has failed, or its own time is up, or the operation was terminated.
+                HookOutcome::Running { message } => (OperationPhase::Failed, None, message),
+            };
             for result in
                 self.results.iter_mut().filter(|result| result.name == step.key.name && result.kind == step.key.kind)
             {
                 result.hook_phase = Some(phase);
+                if !message.is_empty() {
+                    result.message.clone_from(&message);
+                }
             }
-            if hook.deletes(policy) {
+            // What still runs would go on without anybody who waits for it.
+            let stops = policy.is_none() && (terminated || hook.deletes(DeletePolicy::HookFailed));
+            if stops || policy.is_some_and(|policy| hook.deletes(policy)) {
                 let _ = self.pass.ctx.cluster.delete(&step.key, &DeleteOptions::default()).await;
             }
         }
@@ -321,11 +377,20 @@ impl Work<'_, '_> {
     /// Hooks for a sync that failed; that they fail too changes nothing.
     async fn sync_fail(&mut self, plan: &Plan) {
         for wave in plan.waves.iter().filter(|wave| wave.phase == Phase::SyncFail) {
-            if let Err(stop) = Box::pin(self.wave(wave)).await {
+            let ran = async {
+                self.wave(wave).await?;
+                if self.dry_run { Ok(()) } else { self.settled(wave).await }
+            };
+            if let Err(stop) = Box::pin(ran).await {
                 tracing::warn!(?stop, "apply.sync_fail_hook_failed");
             }
         }
     }
+}
+
+fn created_namespaces(plan: &Plan) -> Vec<String> {
+    let namespaces = plan.steps().filter(|step| step.key.kind == "Namespace" && step.action == Action::Create);
+    namespaces.map(|step| step.key.name.clone()).collect()
 }
 
 /// What must be there before the rest of its wave: namespaces and definitions, then what workloads refer to, then workloads.

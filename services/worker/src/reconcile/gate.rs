@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::dependencies::{self, Member, Name, Readiness, readiness};
 use engine::gate::{Approved, Decision, GateInput, Trigger, gate as decide};
 use engine::plan::Plan;
 use engine::project::{Target, application_violations};
 use jiff::Timestamp;
-use resources::{AppProject, Destination};
+use resources::{AppProject, Destination, HealthStatus, SyncStatus};
 
 use super::plan::Request;
 use super::{Pass, Stop};
+use crate::registry::Managed;
 
 /// What the gate decided.
 pub enum Decided {
@@ -42,6 +44,32 @@ pub fn permitted(pass: &Pass<'_>) -> Result<Option<Arc<AppProject>>, Stop> {
     }
     let sentences: Vec<String> = violations.into_iter().map(|violation| violation.message).collect();
     Err(Stop::invalid(sentences.join("; ")))
+}
+
+/// What the application waits for, if it depends on others (`lockstep.dev/depends-on`).
+pub fn waits_for_others(pass: &Pass<'_>) -> Result<Option<String>, Stop> {
+    if dependencies::of(&pass.application).is_empty() {
+        return Ok(None);
+    }
+    let members: Vec<Member> = pass.ctx.registry.all().iter().map(|managed| member(managed)).collect();
+    let name = Name::new(&pass.managed.id.namespace, &pass.managed.id.name);
+    match readiness(&name, &members) {
+        Readiness::Ready => Ok(None),
+        Readiness::WaitingFor { sentence, .. } | Readiness::Unknown { sentence, .. } => Ok(Some(sentence)),
+        Readiness::Cycle { sentence, .. } => Err(Stop::invalid(sentence)),
+    }
+}
+
+fn member(managed: &Managed) -> Member {
+    let state = managed.state();
+    let status = state.application.status.as_ref();
+    Member {
+        name: Name::new(&managed.id.namespace, &managed.id.name),
+        depends_on: dependencies::of(&state.application),
+        sync: status.map_or(SyncStatus::Unknown, |status| status.sync_status()),
+        health: status.map_or(HealthStatus::Missing, |status| status.health_status()),
+        pending: state.wanted.iter().any(|wanted| wanted.is_pending()),
+    }
 }
 
 /// Decides.

@@ -250,6 +250,8 @@ pub struct Done {
     pub operation: Option<apply::Performed>,
     /// What the application waits for, if an operation is needed and may not start.
     pub waiting: Option<String>,
+    /// Why it is not synced by itself although it should be: a sync failed before.
+    pub failing: Option<String>,
 }
 
 /// After a start every application waits here at once for its turn to render: each step is boxed, so that what waits is
@@ -269,18 +271,26 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     let mut comparison = Box::pin(compare::compare(pass, &desired)).await?;
     pass.timeline.mark("compared");
 
+    let held = held_by_a_pin(pass);
     if comparison.sync != SyncStatus::OutOfSync && !plan::is_asked(&pass.application) {
-        return Ok(Done { desired, comparison, operation: None, waiting: None });
+        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None });
     }
     let states = plan::states(&comparison);
-    let Some(request) = plan::request(pass, &desired, &states, comparison.sync) else {
-        return Ok(Done { desired, comparison, operation: None, waiting: None });
+    let request = match plan::request(pass, &desired, &states, comparison.sync) {
+        plan::Decided::Run(request) => *request,
+        plan::Decided::Nothing(failing) => {
+            return Ok(Done { desired, comparison, operation: None, waiting: held, failing });
+        }
     };
+    let begins = !request.drift && !request.resumed;
+    if begins && let Some(sentence) = gate::waits_for_others(pass)? {
+        return Ok(Done { desired, comparison, operation: None, waiting: Some(sentence), failing: None });
+    }
     let plan = Box::pin(plan::plan(pass, &request, &desired, &states)).await?;
     drop(states);
     pass.timeline.mark("planned");
     if request.automated && plan.is_empty() {
-        return Ok(Done { desired, comparison, operation: None, waiting: None });
+        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None });
     }
     let approved = match gate::gate(pass, project.as_deref(), &request, &plan)? {
         gate::Decided::Approved(approved) => approved,
@@ -288,7 +298,7 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
             if let Some(until) = until {
                 pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), until);
             }
-            return Ok(Done { desired, comparison, operation: None, waiting: Some(sentence) });
+            return Ok(Done { desired, comparison, operation: None, waiting: Some(sentence), failing: None });
         }
     };
     pass.timeline.mark("gated");
@@ -298,7 +308,15 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     if !performed.dry_run {
         comparison = Box::pin(compare::compare(pass, &desired)).await?;
     }
-    Ok(Done { desired, comparison, operation: Some(performed), waiting: None })
+    Ok(Done { desired, comparison, operation: Some(performed), waiting: held, failing: None })
+}
+
+/// A commit that is wanted of an application that is pinned to another one has to wait, however well the application is.
+fn held_by_a_pin(pass: &Pass<'_>) -> Option<String> {
+    let pin = engine::pin::pin(&pass.application).ok().flatten()?;
+    let state = pass.managed.state();
+    let others = state.wanted.iter().any(|wanted| wanted.is_pending() && !pin.commits.contains(&wanted.commit));
+    others.then(|| pin.sentence(&pass.application))
 }
 
 /// A fifth of a second, doubled with each failure, half a minute at most.

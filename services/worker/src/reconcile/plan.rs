@@ -3,11 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::heal::{self, Drift};
 use engine::ownership::Tracking;
+use engine::pin;
 use engine::plan::{Plan, PlanInput, ResourceState, plan as decide};
+use engine::retry::{self, Retry, retry_decision};
 use engine::sync::{AutoInput, AutoSync, should_sync};
 use jiff::Timestamp;
-use resources::{Application, InitiatedBy, Object, ObjectKey, Operation, SyncOperation, SyncStatus};
+use resources::{
+    Application, ApplicationSource, InitiatedBy, Object, ObjectKey, Operation, OperationState, SyncOperation,
+    SyncResource, SyncStatus,
+};
 
 use super::compare::Comparison;
 use super::{Cause, Causes, Pass, Stop};
@@ -24,14 +30,58 @@ pub struct Request {
     pub drift: bool,
     /// When it began.
     pub started: Timestamp,
-    /// It was already running when this process began.
+    /// It was let through and begun before.
     pub resumed: bool,
+    /// How often it was tried before.
+    pub retries: i64,
 }
 
 impl Request {
     /// What is to be synced.
     pub fn sync(&self) -> SyncOperation {
         self.operation.sync.clone().unwrap_or_default()
+    }
+}
+
+/// What is to be done about the comparison.
+#[derive(Debug)]
+pub enum Decided {
+    /// An operation.
+    Run(Box<Request>),
+    /// Nothing. Where a person has to know why, that is the message of a condition.
+    Nothing(Option<String>),
+}
+
+/// The sources that the application follows: those of an operation that brings its own, else those of its pin, else its spec's.
+pub fn sources(application: &Application) -> Vec<ApplicationSource> {
+    if let Some(sync) = asked(application).and_then(|operation| operation.sync.as_ref()) {
+        if !sync.sources.is_empty() {
+            return sync.sources.clone();
+        }
+        if let Some(source) = &sync.source {
+            return vec![source.clone()];
+        }
+    }
+    match pin::pin(application) {
+        Ok(Some(pin)) => pin.followed(application),
+        // What cannot be read is told by the gate, and nothing is synced by itself.
+        _ => application.sources().into_iter().cloned().collect(),
+    }
+}
+
+/// The sources as the status keeps them, of one and of several: where a pin only takes the place of the revisions, as the
+/// Application has them.
+pub fn recorded(application: &Application) -> (Option<ApplicationSource>, Vec<ApplicationSource>) {
+    let spec = &application.spec;
+    let multi = spec.is_multi_source();
+    let sync = asked(application).and_then(|operation| operation.sync.as_ref());
+    let asked = sync.filter(|sync| sync.source.is_some() || !sync.sources.is_empty());
+    let pinned = pin::pin(application).ok().flatten().filter(|pin| !pin.sources.is_empty());
+    match (asked, pinned) {
+        (Some(sync), _) => (sync.source.clone().filter(|_| sync.sources.is_empty()), sync.sources.clone()),
+        (None, Some(pin)) if multi => (None, pin.sources),
+        (None, Some(pin)) => (pin.sources.into_iter().next(), Vec::new()),
+        (None, None) => (spec.source.clone().filter(|_| !multi), spec.sources.clone()),
     }
 }
 
@@ -46,66 +96,105 @@ pub fn is_asked(application: &Application) -> bool {
     asked(application).is_some()
 }
 
-/// The operation that somebody asked for: the `operation` field, or what was running when the process was killed.
-fn asked(application: &Application) -> Option<&Operation> {
+/// The operation that somebody asked for: the `operation` field, or what was running when the process was killed, or what
+/// failed and is tried again.
+pub fn asked(application: &Application) -> Option<&Operation> {
     if let Some(operation) = &application.operation {
         return Some(operation);
     }
+    running(application).map(|state| &state.operation)
+}
+
+/// An operation that somebody asked for and that has begun.
+fn running(application: &Application) -> Option<&OperationState> {
     let state = application.status.as_ref()?.operation_state.as_ref()?;
     let automated = state.operation.initiated_by.as_ref().is_some_and(|by| by.automated);
-    (!state.phase.is_final() && !automated && state.finished_at.is_none()).then_some(&state.operation)
+    (!state.phase.is_final() && !automated).then_some(state)
 }
 
 /// The operation that is to run now, if any.
-pub fn request(pass: &Pass<'_>, desired: &Desired, states: &[ResourceState], sync: SyncStatus) -> Option<Request> {
-    if let Some(operation) = asked(&pass.application) {
-        let running = pass.application.status.as_ref().and_then(|status| status.operation_state.as_ref());
-        let resumed = pass.application.operation.is_none();
-        let started = running.filter(|_| resumed).and_then(|state| state.started_at).map(|at| at.0);
-        return Some(Request {
+pub fn request(pass: &Pass<'_>, desired: &Desired, states: &[ResourceState], sync: SyncStatus) -> Decided {
+    let application = &pass.application;
+    if let Some(operation) = &application.operation {
+        return Decided::Run(Box::new(Request {
             operation: operation.clone(),
             automated: false,
             drift: false,
-            started: started.unwrap_or_else(Timestamp::now),
-            resumed,
-        });
+            started: Timestamp::now(),
+            resumed: false,
+            retries: 0,
+        }));
+    }
+    if let Some(state) = running(application) {
+        if let Some(failed) = state.finished_at {
+            let policy = retry::policy(application, Some(&state.operation));
+            let failures = u32::try_from(state.retry_count).unwrap_or(u32::MAX).saturating_add(1);
+            if let Retry::At { at, .. } = retry_decision(&policy, failures, failed.0, Timestamp::now()) {
+                again_at(pass, Some(at));
+                return Decided::Nothing(Some(state.message.clone()));
+            }
+        }
+        return Decided::Run(Box::new(Request {
+            operation: state.operation.clone(),
+            automated: false,
+            drift: false,
+            started: state.started_at.map_or_else(Timestamp::now, |at| at.0),
+            resumed: true,
+            retries: state.retry_count + i64::from(state.finished_at.is_some()),
+        }));
     }
     if sync != SyncStatus::OutOfSync {
-        return None;
-    }
-    if pass.application.spec.automated().is_none() {
-        // Nobody has asked and the policy does not: what would be done is planned all the same, for the check to say.
-        return Some(automated(pass, desired, 0, false));
+        return Decided::Nothing(None);
     }
     // An automated operation that a kill interrupted is decided again, so it must not stand in its own way.
-    let application = without_interrupted(&pass.application);
-    let decision = should_sync(&AutoInput {
-        application: &application,
-        resources: states,
-        instance: &pass.tracking_name(),
-        tracking: &Tracking::default(),
-        revisions: &desired.commits,
-        heals: None,
-        failures: None,
-        now: Timestamp::now(),
-    });
+    let whole = without_interrupted(application);
+    let now = Timestamp::now();
+    let (decision, failures) = {
+        let mut state = pass.managed.state();
+        let drifts: Vec<Drift<'_>> = states
+            .iter()
+            .filter(|resource| resource.live.is_none() || resource.difference.as_ref().is_none_or(|d| !d.is_empty()))
+            .map(|resource| Drift { key: &resource.key, difference: resource.difference.as_ref() })
+            .collect();
+        state.heals.observe(&drifts, now);
+        let decision = should_sync(&AutoInput {
+            application: &whole,
+            resources: states,
+            instance: &pass.tracking_name(),
+            tracking: &Tracking::default(),
+            revisions: &desired.commits,
+            heals: Some(&state.heals),
+            failures: Some(state.refused),
+            now,
+        });
+        (decision, state.refused)
+    };
     match decision {
-        AutoSync::Sync { .. } => Some(automated(pass, desired, 0, false)),
-        AutoSync::Heal { attempt, reason, .. } => {
+        AutoSync::Sync { reason } => {
+            tracing::debug!(application = %pass.managed.id, reason, failures, "sync.decided");
+            Decided::Run(Box::new(automated(pass, desired, 0, Vec::new())))
+        }
+        AutoSync::Heal { attempt, reason, resources, again_at: others } => {
             tracing::info!(application = %pass.managed.id, reason, "drift.found");
-            Some(automated(pass, desired, attempt, true))
+            again_at(pass, others);
+            let selected = if heal::runs_hooks(application) { Vec::new() } else { heal::selection(&resources) };
+            Decided::Run(Box::new(Request { drift: true, ..automated(pass, desired, attempt, selected) }))
         }
-        AutoSync::No { error: true, .. } if pass.causes.has(Cause::Retry) && pass.managed.take_retry() => {
-            Some(automated(pass, desired, 0, false))
-        }
-        AutoSync::No { again_at, .. } => {
-            if let Some(at) = again_at {
-                let pause = at.duration_since(Timestamp::now()).try_into().unwrap_or(Duration::from_secs(1));
-                pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Live), pause);
+        AutoSync::No { reason, error, again_at: at } => {
+            again_at(pass, at);
+            if application.spec.automated().is_none() {
+                // Nobody has asked and the policy does not: what would be done is planned all the same, for the check to say.
+                return Decided::Run(Box::new(automated(pass, desired, 0, Vec::new())));
             }
-            None
+            Decided::Nothing(error.then_some(reason))
         }
     }
+}
+
+fn again_at(pass: &Pass<'_>, at: Option<Timestamp>) {
+    let Some(at) = at else { return };
+    let pause = at.duration_since(Timestamp::now()).try_into().unwrap_or(Duration::from_millis(100));
+    pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Live), pause);
 }
 
 fn without_interrupted(application: &Application) -> Application {
@@ -116,7 +205,7 @@ fn without_interrupted(application: &Application) -> Application {
     application
 }
 
-fn automated(pass: &Pass<'_>, desired: &Desired, attempt: i64, drift: bool) -> Request {
+fn automated(pass: &Pass<'_>, desired: &Desired, attempt: i64, resources: Vec<SyncResource>) -> Request {
     let spec = &pass.application.spec;
     let operation = Operation {
         sync: Some(SyncOperation {
@@ -124,12 +213,24 @@ fn automated(pass: &Pass<'_>, desired: &Desired, attempt: i64, drift: bool) -> R
             revisions: if spec.is_multi_source() { desired.commits.clone() } else { Vec::new() },
             prune: spec.automated().is_some_and(|automated| automated.prune),
             auto_heal_attempts_count: attempt,
+            resources,
             ..SyncOperation::default()
         }),
         initiated_by: Some(InitiatedBy { automated: true, ..InitiatedBy::default() }),
         ..Operation::default()
     };
-    Request { operation, automated: true, drift, started: Timestamp::now(), resumed: false }
+    Request { operation, automated: true, drift: false, started: Timestamp::now(), resumed: false, retries: 0 }
+}
+
+/// What becomes of an operation that failed: the moment of its next try, if there is one.
+pub fn next_try(application: &Application, operation: &Operation, failures: u32, now: Timestamp) -> Option<Timestamp> {
+    let automated = operation.initiated_by.as_ref().is_some_and(|by| by.automated);
+    let policy = retry::policy(application, (!automated).then_some(operation));
+    match retry_decision(&policy, failures, now, now) {
+        Retry::Now { .. } => Some(now),
+        Retry::At { at, .. } => Some(at),
+        Retry::Never => None,
+    }
 }
 
 /// The comparison as the engine takes it.
@@ -165,8 +266,8 @@ pub async fn plan(
     );
     input.namespace = namespace.as_ref();
     input.revisions = &desired.commits;
-    // Healing drift brings back objects; it is no release, so hooks do not run, as in Argo CD.
-    input.hooks = input.hooks && !request.drift;
+    // Healing drift brings back objects; it is no release, so hooks do not run unless the application wants them to.
+    input.hooks = input.hooks && (!request.drift || heal::runs_hooks(&pass.application));
     decide(&input).map(Arc::new).map_err(|error| Stop::sync(error.to_string()))
 }
 

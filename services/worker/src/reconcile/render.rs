@@ -137,7 +137,8 @@ async fn remember_inputs(pass: &Pass<'_>, resolved: &[Resolved], rendered: &Rend
 
 /// The spec in short: another spec may want another namespace, owner or option of the same render.
 pub fn spec_hash(pass: &Pass<'_>) -> String {
-    let text = serde_json::to_vec(&pass.application.spec).unwrap_or_default();
+    let followed = super::plan::sources(&pass.application);
+    let text = serde_json::to_vec(&(&pass.application.spec, followed)).unwrap_or_default();
     hex::encode(Sha256::digest(text))
 }
 

@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use resources::{ApplicationStatus, Condition, SyncStatus, annotations, conditions};
 use serde_json::{Map, Value, json};
 
+use super::apply::Performed;
 use super::settle::{Standing, standing};
 use super::{Cause, Causes, Done, Pass, delete, status};
 use crate::Context;
-use crate::context::application_key;
+use crate::context::{application_key, locked};
 use crate::feedback::{Confirmation, of_deployment};
 use crate::metrics::OutcomeLabel;
 use crate::registry::Managed;
@@ -62,33 +63,47 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
         Standing::Pending(_) => None,
     };
     write(pass, &new, verdict.as_ref(), now).await;
-    if done.operation.as_ref().is_some_and(|operation| operation.failure.is_some()) {
-        retry_later(pass);
+    if let Some(performed) = done.operation.as_ref().filter(|operation| operation.failure.is_some()) {
+        retry_later(pass, performed);
+    }
+    wake_dependents(pass);
+}
+
+/// Those that wait for this application look again.
+fn wake_dependents(pass: &Pass<'_>) {
+    let depending: Vec<_> = locked(&pass.ctx.depending).iter().cloned().collect();
+    for id in depending {
+        let Some(managed) = pass.ctx.registry.get(&id) else { continue };
+        let on = engine::dependencies::of(&managed.application());
+        if on.iter().any(|name| name.namespace == pass.managed.id.namespace && name.name == pass.managed.id.name) {
+            pass.ctx.queue.push(id, Causes::of(Cause::Retry));
+        }
     }
 }
 
-/// A refused automated sync is tried again as the retry policy says; without one, as Argo CD does, five times.
-fn retry_later(pass: &Pass<'_>) {
-    if pass.application.spec.automated().is_none() {
-        return;
+/// When an operation that failed is tried again, as its retry policy says.
+pub fn next_try(pass: &Pass<'_>, performed: &Performed) -> Option<Timestamp> {
+    performed.failure.as_ref()?;
+    if performed.automated() && pass.application.spec.automated().is_none() {
+        return None;
     }
-    let policy = pass.application.spec.retry().cloned();
-    let limit = policy.as_ref().map_or(5, |policy| policy.limit);
-    let refused = {
+    let failures = if performed.automated() {
+        pass.managed.state().refused.saturating_add(1)
+    } else {
+        u32::try_from(performed.retries).unwrap_or(u32::MAX).saturating_add(1)
+    };
+    super::plan::next_try(&pass.application, &performed.operation, failures, performed.finished)
+}
+
+fn retry_later(pass: &Pass<'_>, performed: &Performed) {
+    let next = next_try(pass, performed);
+    if performed.automated() {
         let mut state = pass.managed.state();
         state.refused = state.refused.saturating_add(1);
-        state.retry = limit < 0 || i64::from(state.refused) <= limit;
-        if !state.retry {
-            return;
-        }
-        state.refused
-    };
-    let pause = policy.unwrap_or_default().wait(refused - 1);
-    tracing::info!(
-        attempt = refused,
-        pause_s = pause.as_secs(),
-        "apply.retry: the sync was refused and is tried again"
-    );
+    }
+    let Some(at) = next else { return };
+    let pause: Duration = at.duration_since(Timestamp::now()).try_into().unwrap_or_default();
+    tracing::info!(pause_s = pause.as_secs(), "apply.retry: the sync was refused and is tried again");
     pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), pause);
 }
 

@@ -32,12 +32,12 @@ pub fn tracked(source: &ApplicationSource) -> Result<(RepositoryUrl, Tracked), G
 
 /// Resolves all sources. An operation that names a revision resolves to that instead.
 pub async fn resolve(pass: &Pass<'_>) -> Result<Vec<Resolved>, Stop> {
-    let sources = pass.application.sources();
+    let sources = super::plan::sources(&pass.application);
     if sources.is_empty() {
         return Err(Stop::invalid("spec.source is missing; say where the manifests are"));
     }
     let asked = super::plan::asked_revisions(&pass.application);
-    let resolving = sources.into_iter().enumerate().map(|(number, source)| {
+    let resolving = sources.iter().enumerate().map(|(number, source)| {
         let asked = asked.get(number).filter(|revision| !revision.is_empty()).cloned();
         resolve_one(pass, source, asked)
     });

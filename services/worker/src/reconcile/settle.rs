@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::plan::{HookOutcome, hook_outcome};
+use jiff::Timestamp;
 use resources::{HealthStatus, Object, ObjectKey, SyncStatus};
 
 use super::apply::Performed;
@@ -19,9 +21,26 @@ pub enum Standing {
     Concluded(Conclusion),
 }
 
-/// Waits until every one of these objects is healthy; returns the first that is degraded as an error.
-pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey]) -> Result<(), Stop> {
-    let deadline = tokio::time::Instant::now() + pass.ctx.config.options.health_timeout;
+/// A hook that is under way, and how long it may take.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// Its object.
+    pub key: ObjectKey,
+    /// Since its object was created.
+    pub deadline: Duration,
+}
+
+/// Whether somebody wants the running operation to end.
+pub fn is_terminating(pass: &Pass<'_>) -> bool {
+    pass.managed.application().status.as_ref().is_some_and(|status| {
+        status.operation_state.as_ref().is_some_and(|state| state.phase == resources::OperationPhase::Terminating)
+    })
+}
+
+/// Waits until every one of these objects is healthy and every hook has ended; returns the first that is degraded, or has
+/// failed, as an error.
+pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey], hooks: &[Hook]) -> Result<(), Stop> {
+    let mut deadline = tokio::time::Instant::now() + pass.ctx.config.options.health_timeout;
     loop {
         let notified = pass.managed.newer.notified();
         tokio::pin!(notified);
@@ -29,11 +48,10 @@ pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey]) -> Result<(), Stop> {
         if pass.is_superseded() {
             return Err(Stop::Superseded);
         }
-        if pass.managed.application().status.as_ref().is_some_and(|status| {
-            status.operation_state.as_ref().is_some_and(|state| state.phase == resources::OperationPhase::Terminating)
-        }) {
+        if is_terminating(pass) {
             return Err(Stop::sync("the operation was terminated"));
         }
+        let running = hooks_running(pass, hooks)?;
         let mut waiting: Option<String> = None;
         for key in keys {
             let live: Option<Arc<Object>> = pass.ctx.live.get(key);
@@ -47,7 +65,11 @@ pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey]) -> Result<(), Stop> {
                 _ => {}
             }
         }
-        let Some(sentence) = waiting else { return Ok(()) };
+        if waiting.is_none() && running.is_some() {
+            // Hooks have deadlines of their own; those of the objects begin when the hooks have ended.
+            deadline = tokio::time::Instant::now() + pass.ctx.config.options.health_timeout;
+        }
+        let Some(sentence) = running.or(waiting) else { return Ok(()) };
         super::report::progress(pass, &sentence).await;
         tokio::select! {
             () = notified => {}
@@ -57,6 +79,35 @@ pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey]) -> Result<(), Stop> {
             return Err(Stop::sync(format!("not healthy in time: {sentence}")));
         }
     }
+}
+
+/// The first hook that is still running, in a sentence. One whose object is gone has ended: its own lifetime, or somebody,
+/// took it away.
+fn hooks_running(pass: &Pass<'_>, hooks: &[Hook]) -> Result<Option<String>, Stop> {
+    let mut first = None;
+    for hook in hooks {
+        let Some(live) = pass.ctx.live.get(&hook.key) else { continue };
+        match hook_outcome(&live, engine::health::health(&live).as_ref()) {
+            HookOutcome::Succeeded => {}
+            HookOutcome::Failed { message } => return Err(Stop::sync(format!("hook {} failed: {message}", hook.key))),
+            HookOutcome::Running { message } => {
+                let since =
+                    live.at("/metadata/creationTimestamp").and_then(|at| at.as_str()?.parse::<Timestamp>().ok());
+                let runs: Duration =
+                    since.and_then(|since| Timestamp::now().duration_since(since).try_into().ok()).unwrap_or_default();
+                let message = if message.is_empty() { "running".to_owned() } else { message };
+                if runs > hook.deadline {
+                    return Err(Stop::sync(format!(
+                        "hook {} has not ended within {} s (lockstep.dev/hook-deadline): {message}",
+                        hook.key,
+                        hook.deadline.as_secs()
+                    )));
+                }
+                first.get_or_insert(format!("hook {}: {message}", hook.key));
+            }
+        }
+    }
+    Ok(first)
 }
 
 /// Judges the whole application.

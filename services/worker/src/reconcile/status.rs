@@ -16,7 +16,7 @@ use crate::registry::Desired;
 use crate::tracker::{Conclusion, Verdict};
 
 /// The conditions that a pass sets and clears.
-pub const OWN_CONDITIONS: [&str; 8] = [
+pub const OWN_CONDITIONS: [&str; 11] = [
     conditions::INVALID_SPEC_ERROR,
     conditions::COMPARISON_ERROR,
     conditions::SYNC_ERROR,
@@ -25,6 +25,9 @@ pub const OWN_CONDITIONS: [&str; 8] = [
     conditions::REPEATED_RESOURCE_WARNING,
     conditions::EXCLUDED_RESOURCE_WARNING,
     conditions::ORPHANED_RESOURCE_WARNING,
+    conditions::SYNC_WAITING,
+    conditions::PINNED_WARNING,
+    conditions::SELF_HEAL_WARNING,
 ];
 
 /// The status after the steps have come to an end.
@@ -34,11 +37,12 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
     let spec = &pass.application.spec;
     let multi = spec.is_multi_source();
     let (revision, revisions) = revisions(&done.desired, multi);
+    let (source, sources) = super::plan::recorded(&pass.application);
     status.sync = Some(SyncState {
         status: done.comparison.sync,
         compared_to: Some(ComparedTo {
-            source: spec.source.clone().filter(|_| !multi),
-            sources: spec.sources.clone(),
+            source,
+            sources,
             destination: spec.destination.clone(),
             ignore_differences: spec.ignore_differences.clone(),
             ..ComparedTo::default()
@@ -59,25 +63,26 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
     status.source_type = if multi { String::new() } else { types.first().cloned().unwrap_or_default() };
     status.source_types = if multi { types.clone() } else { Vec::new() };
     status.controller_namespace = pass.ctx.namespace().into();
-    let warnings = done.desired.warnings.iter().map(|(kind, message)| Condition {
-        r#type: kind.clone(),
-        message: message.clone(),
-        last_transition_time: Some(now.into()),
-        ..Condition::default()
-    });
-    let mut own: Vec<Condition> = warnings.collect();
+    let warnings = done.desired.warnings.iter().map(|(kind, message)| (kind.as_str(), message.clone()));
+    let mut own: Vec<(&str, String)> = warnings.collect();
     if let Some(performed) = &done.operation {
         operation(&mut status, pass, done, performed);
-        if let Some(failure) = &performed.failure {
-            own.push(Condition {
-                r#type: conditions::SYNC_ERROR.into(),
-                message: failure.clone(),
-                last_transition_time: Some(now.into()),
-                ..Condition::default()
-            });
-        }
+        own.extend(performed.failure.clone().map(|failure| (conditions::SYNC_ERROR, failure)));
     }
-    status.set_conditions(&OWN_CONDITIONS, own);
+    own.extend(done.failing.clone().map(|reason| (conditions::SYNC_ERROR, reason)));
+    // Unchanged, or a confirmation could not be told from one that was meant for something before.
+    own.extend(done.waiting.clone().map(|reason| (conditions::SYNC_WAITING, reason)));
+    if let Ok(Some(pin)) = engine::pin::pin(&application) {
+        own.push((conditions::PINNED_WARNING, pin.sentence(&application)));
+    }
+    own.extend(pass.managed.state().heals.sentence().map(|sentence| (conditions::SELF_HEAL_WARNING, sentence)));
+    let condition = |(kind, message): (&str, String)| Condition {
+        r#type: kind.into(),
+        message,
+        last_transition_time: Some(now.into()),
+        ..Condition::default()
+    };
+    status.set_conditions(&OWN_CONDITIONS, own.into_iter().map(condition).collect());
     status
 }
 
@@ -126,17 +131,30 @@ fn operation(status: &mut ApplicationStatus, pass: &Pass<'_>, done: &Done, perfo
     let spec = &pass.application.spec;
     let multi = spec.is_multi_source();
     let (revision, revisions) = revisions(&done.desired, multi);
+    let (source, sources) = super::plan::recorded(&pass.application);
     let failed = performed.failure.is_some();
+    let mut message = performed.failure.clone().unwrap_or_else(|| performed.message.clone());
+    let next = super::report::next_try(pass, performed).filter(|_| !performed.automated());
+    let phase = match next {
+        // Running, and ended: as in Argo CD, it waits to be tried again.
+        Some(at) => {
+            message = format!("{message}; retry {} is at {}", performed.retries + 1, resources::Time(at));
+            OperationPhase::Running
+        }
+        None if failed => OperationPhase::Failed,
+        None => OperationPhase::Succeeded,
+    };
     status.operation_state = Some(OperationState {
         operation: performed.operation.clone(),
-        phase: if failed { OperationPhase::Failed } else { OperationPhase::Succeeded },
-        message: performed.failure.clone().unwrap_or_else(|| performed.message.clone()),
+        phase,
+        message,
+        retry_count: performed.retries,
         sync_result: Some(SyncResult {
             resources: performed.results.clone(),
             revision: revision.clone(),
             revisions: revisions.clone(),
-            source: spec.source.clone().filter(|_| !multi),
-            sources: spec.sources.clone(),
+            source: source.clone(),
+            sources: sources.clone(),
             ..SyncResult::default()
         }),
         started_at: Some(performed.started.into()),
@@ -151,8 +169,8 @@ fn operation(status: &mut ApplicationStatus, pass: &Pass<'_>, done: &Done, perfo
         revisions,
         deployed_at: Some(performed.finished.into()),
         deploy_started_at: Some(performed.started.into()),
-        source: spec.source.clone().filter(|_| !multi),
-        sources: spec.sources.clone(),
+        source,
+        sources,
         initiated_by: performed.operation.initiated_by.clone(),
         ..RevisionHistory::default()
     };
