@@ -193,8 +193,8 @@ async fn what_cannot_be_rendered() {
 /// A program that plays kustomize.
 fn fake(folder: &std::path::Path, body: &str) -> PathBuf {
     let path = folder.join("kustomize");
-    std::fs::write(&path, format!("#!/bin/sh\nif [ \"$1\" = version ]; then echo v5.0.0; exit; fi\n{body}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let text = format!("#!/bin/sh\nif [ \"$1\" = version ]; then echo v5.0.0; exit; fi\n{body}\n");
+    crate::testing::write_program(&path, &text);
     path
 }
 

@@ -1,5 +1,8 @@
 //! A renderer with the real programs, on commits made of literals.
 
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use harness::Tools;
@@ -12,6 +15,19 @@ use crate::tree::memory::MemoryTree;
 use crate::{RenderConfig, RenderError, Rendered, Renderer};
 
 pub(crate) const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// Writes a program. Another process does the writing: a test beside this one that starts a program at that moment would
+/// inherit our open file, and a file that is open for writing cannot be started ("Text file busy").
+pub(crate) fn write_program(path: &Path, text: &str) {
+    let mut shell = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    shell.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(shell.wait().unwrap().success());
+}
 
 /// The real programs, which are built where they are missing.
 async fn programs() -> RenderConfig {

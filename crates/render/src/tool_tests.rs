@@ -1,4 +1,3 @@
-use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use super::*;
@@ -8,8 +7,7 @@ const LIMITS: Limits =
 
 fn script(folder: &Path, body: &str) -> Tool {
     let path = folder.join("tool");
-    std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    crate::testing::write_program(&path, &format!("#!/bin/sh\n{body}\n"));
     Tool { name: "helm", path, version: "v0".into(), identity: "fake".into() }
 }
 

@@ -12,6 +12,9 @@ pub struct Options {
     /// Namespace of the Applications, ApplicationSets and AppProjects.
     #[arg(long, env = "LOCKSTEP_NAMESPACE", default_value = "argocd")]
     pub namespace: String,
+    /// Other namespaces with Applications, as patterns (team-*). An AppProject must permit each in spec.sourceNamespaces.
+    #[arg(long = "application-namespaces", env = "LOCKSTEP_APPLICATION_NAMESPACES", value_delimiter = ',')]
+    pub application_namespaces: Vec<String>,
     /// Folder for Git mirrors and cached renders. Nothing in it is needed: an empty one only costs time.
     #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data")]
     pub data_dir: PathBuf,

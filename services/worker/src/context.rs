@@ -20,6 +20,7 @@ use crate::metrics::WorkerMetrics;
 use crate::projects::Projects;
 use crate::queue::KeyedQueue;
 use crate::reconcile::Causes;
+use crate::reconcile::orphans::Listed;
 use crate::registry::{Managed, Registry};
 use crate::reports::ReportLog;
 use crate::tracker::{CommitCheck, CommitKey, Conclusion, Origin, Tracker, Verdict};
@@ -63,6 +64,8 @@ pub struct Context {
     pub metrics: WorkerMetrics,
     /// What the cluster is: version and API versions, for Helm.
     pub capabilities: Mutex<Capabilities>,
+    /// What namespaces held when orphans were looked for.
+    pub(crate) listed: Listed,
     /// Applications that wait for others.
     pub(crate) depending: Mutex<HashSet<AppId>>,
     pub(crate) index: Mutex<Index>,

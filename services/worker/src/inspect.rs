@@ -266,6 +266,7 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
         causes: &causes,
         wanted_version: managed.state().wanted_version,
         timeline: Timeline::default(),
+        writer: ctx.cluster.clone(),
     };
     let asking = pass(asked.clone());
     let project = gate::permitted(&asking).map_err(told)?;

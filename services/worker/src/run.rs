@@ -161,6 +161,7 @@ pub(crate) async fn context(
         queue: Default::default(),
         metrics: WorkerMetrics::register(metrics),
         capabilities: std::sync::Mutex::new(capabilities),
+        listed: Default::default(),
         depending: Default::default(),
         index: Default::default(),
         tracker: std::sync::Mutex::new(Tracker::new(&config.cluster, &options.namespace, options.checks_per_commit)),

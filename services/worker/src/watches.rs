@@ -73,8 +73,9 @@ pub async fn applications(
 /// identity if it is one of this cluster's.
 pub fn take_application(ctx: &Arc<Context>, object: Object, cause: Cause) -> Option<AppId> {
     let id = AppId::new(object.namespace(), object.name());
-    if id.namespace != ctx.namespace() {
-        // Applications in any namespace need an AppProject that permits it; see docs/differences.md.
+    let elsewhere = || ctx.config.options.application_namespaces.iter();
+    if id.namespace != ctx.namespace() && !elsewhere().any(|pattern| engine::glob::matches(pattern, &id.namespace)) {
+        // They may be another installation's. Those that are ours still need an AppProject that permits their namespace.
         return None;
     }
     let known = object.at("/status/conditions").cloned();

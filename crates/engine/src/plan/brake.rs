@@ -59,7 +59,12 @@ impl Brake {
         let owned = live.filter(|live| {
             Part::of(live).is_resource() && owner_of(live, input.tracking).as_deref() == Some(input.instance)
         });
-        Self::on(prune.len(), owned.count())
+        // The only object was given another name: something takes its place.
+        let replaced = || {
+            let wanted = |object: &resources::Object| Part::of(object).is_resource();
+            input.resources.iter().any(|state| state.desired.as_ref().is_some_and(wanted))
+        };
+        Self::on(prune.len(), owned.count()).filter(|brake| brake.total > 1 || !replaced())
     }
 }
 

@@ -19,6 +19,8 @@ use crate::context::application_key;
 
 /// So many requests of one operation are under way at once.
 const PARALLEL: usize = 16;
+/// Argo CD's field manager.
+const ARGO_CD: &str = "argocd-controller";
 /// How long an API server that is away is waited for inside an operation.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -263,7 +265,7 @@ impl Work<'_, '_> {
     async fn prune(&mut self, steps: &[Step], phase: &str) -> Result<(), Stop> {
         for step in steps {
             let options = delete_options(step, self.dry_run);
-            match patiently(|| self.pass.ctx.cluster.delete(&step.key, &options)).await {
+            match patiently(|| self.pass.writer.delete(&step.key, &options)).await {
                 Ok(_) => {}
                 Err(error) if error.is_not_found() || error.is_conflict() => {}
                 Err(error) if error.is_transient() => return Err(Stop::Later(error.to_string())),
@@ -368,7 +370,7 @@ impl Work<'_, '_> {
             // What still runs would go on without anybody who waits for it.
             let stops = policy.is_none() && (terminated || hook.deletes(DeletePolicy::HookFailed));
             if stops || policy.is_some_and(|policy| hook.deletes(policy)) {
-                let _ = self.pass.ctx.cluster.delete(&step.key, &DeleteOptions::default()).await;
+                let _ = self.pass.writer.delete(&step.key, &DeleteOptions::default()).await;
             }
         }
         outcome
@@ -427,15 +429,20 @@ async fn perform_patiently(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Resul
 }
 
 async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied, ClusterError> {
-    let cluster = &pass.ctx.cluster;
+    let cluster = &pass.writer;
     let Some(object) = &step.object else {
         return Err(ClusterError::Config(format!("the plan has no manifest for {}", step.key)));
     };
     let live = pass.ctx.live.get(&step.key);
+    // Whoever applied it before us: what Git drops shall go, although they own it.
+    let predecessors: Vec<String> =
+        step.options.migrate_from.iter().flat_map(|manager| [manager.clone(), ARGO_CD.to_owned()]).collect();
     let options = ApplyOptions {
         dry_run,
         validate: if step.options.validate { Validate::Strict } else { Validate::Ignore },
         live_version: live.as_ref().map(|live| live.resource_version().to_owned()),
+        needs_migration: live.is_some() && pass.ctx.live.needs_migration(&step.key, &predecessors),
+        migrate_from: predecessors,
         ..ApplyOptions::default()
     };
     if let Some(hook) = &step.hook
@@ -468,7 +475,7 @@ async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied,
 
 async fn remove(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<(), ClusterError> {
     let options = delete_options(step, dry_run);
-    let deleted = pass.ctx.cluster.delete(&step.key, &options).await;
+    let deleted = pass.writer.delete(&step.key, &options).await;
     if dry_run {
         return Ok(());
     }
@@ -477,7 +484,7 @@ async fn remove(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<(), Clust
         _ => {}
     }
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    while pass.ctx.cluster.get(&step.key).await?.is_some() && tokio::time::Instant::now() < deadline {
+    while pass.writer.get(&step.key).await?.is_some() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())

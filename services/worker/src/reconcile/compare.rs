@@ -229,7 +229,7 @@ async fn predicted(
         return Ok(structural);
     }
     let options = ApplyOptions { dry_run: true, ..ApplyOptions::default() };
-    match pass.ctx.cluster.apply(desired, &options).await {
+    match pass.writer.apply(desired, &options).await {
         Ok(applied) => Ok(compare_predicted(&applied.object, live, rules)),
         Err(error) if error.is_transient() => Err(Stop::Later(error.to_string())),
         // A dry run that is refused says nothing about the difference; the sync will say why.

@@ -1,75 +1,163 @@
-//! The way of an Application that is being deleted: its objects go first, in the reverse of the order in which they came,
-//! then the namespace if it was made for this application alone, then the finalizer.
+//! The way of an Application that is being deleted: hooks before it, its objects in the reverse of the order in which they came,
+//! hooks after it, then the namespace if it was made for this application alone, then the finalizers.
+//!
+//! Each pass goes one step further, and how far it has come is in an annotation: a hook that has run does not run again after a
+//! kill.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{ClusterError, DeleteOptions, Propagation};
-use engine::plan::created_for;
-use resources::{Application, Object, ObjectKey, annotations};
+use cluster::{ApplyOptions, ClusterError, DeleteOptions, Propagation};
+use engine::ownership::Tracking;
+use engine::plan::{
+    DeletePolicy, HookOutcome, Part, Phase, Plan, Wave, created_for, deletion, hook_outcome, is_deletion_approved,
+};
+use jiff::Timestamp;
+use resources::{Application, Condition, Object, ObjectKey, annotations, conditions};
 use serde_json::json;
 
-use super::{Cause, Causes, back_off};
+use super::{Cause, Causes, Pass, Stop, back_off, render, resolve};
 use crate::Context;
 use crate::context::application_key;
 use crate::registry::Managed;
 
 /// Set on an Application whose namespace is its own and goes with it; previews have it.
 pub const DELETE_NAMESPACE: &str = "lockstep.dev/delete-namespace";
+/// How far a deletion has come: `objects` once the hooks before it have ended, `hooks` once the objects are gone, `cleanup`
+/// once the hooks after it have ended.
+const STAGE: &str = "lockstep.dev/deletion-stage";
+/// Something that the cluster does not tell of, or that waits for a person, is looked at again this often.
+const PAUSE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a step of a deletion came to.
+enum Step {
+    /// All of it is done.
+    Done,
+    /// It goes on when the cluster has done its part.
+    Going,
+    /// A person has to do something: a sentence says what.
+    Stuck(String),
+}
 
 /// Goes one step further; comes back through the queue until nothing is left.
 pub async fn advance(ctx: &Arc<Context>, managed: &Arc<Managed>) {
     let application = managed.application();
     let finalizers = application.metadata.finalizers.clone().unwrap_or_default();
-    let Some(finalizer) = finalizers.iter().find(|name| name.starts_with(annotations::RESOURCES_FINALIZER)) else {
+    if !finalizers.iter().any(|name| is_ours(name)) {
         return;
-    };
-    let propagation =
-        if finalizer.ends_with("/background") { Propagation::Background } else { Propagation::Foreground };
-    let failed = match objects_gone(ctx, managed, &application, propagation).await {
-        Ok(false) => None,
-        Ok(true) => match namespace_gone(ctx, managed, &application).await {
-            Ok(false) => None,
-            Ok(true) => {
-                let left: Vec<&String> = finalizers.iter().filter(|name| *name != finalizer).collect();
-                let patch = json!({ "metadata": { "finalizers": left } });
-                match ctx.control.merge_patch(&application_key(&managed.id), &patch).await {
-                    Ok(_) => return,
-                    Err(error) if error.is_not_found() => return,
-                    Err(error) => Some(error),
-                }
+    }
+    let pause = match step(ctx, managed, &application, &finalizers).await {
+        Ok(Step::Done) => {
+            let left: Vec<&String> = finalizers.iter().filter(|name| !is_ours(name)).collect();
+            let patch = json!({ "metadata": { "finalizers": left } });
+            match ctx.control.merge_patch(&application_key(&managed.id), &patch).await {
+                Ok(_) => return,
+                Err(error) if error.is_not_found() => return,
+                Err(error) => later(managed, &error.to_string()),
             }
-            Err(error) => Some(error),
-        },
-        Err(error) => Some(error),
-    };
-    let pause = match failed {
-        None => {
+        }
+        Ok(Step::Going) => {
             managed.state().failures = 0;
             // The watch on the objects wakes us; this is for those that are not watched, such as the namespace.
-            Duration::from_millis(300)
+            PAUSE
         }
-        Some(error) => {
-            let failures = {
-                let mut state = managed.state();
-                state.failures = state.failures.saturating_add(1);
-                state.failures
-            };
-            tracing::warn!(application = %managed.id, %error, "delete.failed: trying again");
-            back_off(failures)
+        Ok(Step::Stuck(sentence)) => {
+            tell(ctx, managed, &application, &sentence).await;
+            PATIENCE
         }
+        Err(Stop::Later(sentence) | Stop::Failed { sentence, .. }) => later(managed, &sentence),
+        Err(Stop::Superseded) => PAUSE,
     };
     ctx.queue.push_after(managed.id.clone(), Causes::of(Cause::Retry), pause);
 }
 
-/// Deletes the objects of the highest wave that is left; true once there are none.
-async fn objects_gone(
-    ctx: &Context,
-    managed: &Managed,
-    application: &Application,
-    propagation: Propagation,
-) -> Result<bool, ClusterError> {
-    // After a start nothing is watched yet: what the application had is in its status.
+fn is_ours(finalizer: &str) -> bool {
+    let name = finalizer.split('/').next().unwrap_or(finalizer);
+    [annotations::RESOURCES_FINALIZER, annotations::PRE_DELETE_FINALIZER, annotations::POST_DELETE_FINALIZER]
+        .contains(&name)
+}
+
+fn later(managed: &Managed, sentence: &str) -> Duration {
+    let failures = {
+        let mut state = managed.state();
+        state.failures = state.failures.saturating_add(1);
+        state.failures
+    };
+    tracing::warn!(application = %managed.id, sentence, "delete.failed: trying again");
+    back_off(failures)
+}
+
+/// A condition for what a person has to know.
+async fn tell(ctx: &Context, managed: &Managed, application: &Application, sentence: &str) {
+    let mut status = application.status.clone().unwrap_or_default();
+    if status.conditions.iter().any(|known| known.r#type == conditions::DELETION_ERROR && known.message == sentence) {
+        return;
+    }
+    let condition = Condition {
+        r#type: conditions::DELETION_ERROR.into(),
+        message: sentence.into(),
+        last_transition_time: Some(Timestamp::now().into()),
+        ..Condition::default()
+    };
+    status.set_conditions(&[conditions::DELETION_ERROR], vec![condition]);
+    let patch = json!({ "status": { "conditions": status.conditions } });
+    if let Err(error) = ctx.control.merge_patch(&application_key(&managed.id), &patch).await {
+        tracing::warn!(application = %managed.id, %error, "status.not_written");
+    }
+}
+
+async fn step(
+    ctx: &Arc<Context>,
+    managed: &Arc<Managed>,
+    application: &Arc<Application>,
+    finalizers: &[String],
+) -> Result<Step, Stop> {
+    watch_kinds(ctx, application).await?;
+    let deletion = Deletion::plan(ctx, managed, application, finalizers).await?;
+    let plan = match deletion {
+        Ok(plan) => plan,
+        Err(sentence) => return Ok(Step::Stuck(sentence)),
+    };
+    let since = begun(application);
+    loop {
+        let (phase, next) = match application_stage(managed).as_str() {
+            "" => (Phase::PreDelete, "objects"),
+            "objects" => (Phase::Delete, "hooks"),
+            "hooks" => (Phase::PostDelete, "cleanup"),
+            _ => break,
+        };
+        let waves = plan.waves.iter().filter(|wave| wave.phase == phase);
+        let step = if phase == Phase::Delete {
+            objects(ctx, application, waves, since).await?
+        } else {
+            hooks(ctx, waves, since).await?
+        };
+        if !matches!(step, Step::Done) {
+            return Ok(step);
+        }
+        let patch = json!({ "metadata": { "annotations": { STAGE: next } } });
+        let object = ctx.control.merge_patch(&application_key(&managed.id), &patch).await?;
+        if let Ok(application) = Application::parse(object.0) {
+            managed.update(application);
+        }
+    }
+    if !left_hooks_gone(ctx, managed).await? || !namespace_gone(ctx, managed, application).await? {
+        return Ok(Step::Going);
+    }
+    Ok(Step::Done)
+}
+
+fn application_stage(managed: &Managed) -> String {
+    managed.application().annotation(STAGE).unwrap_or_default().to_owned()
+}
+
+fn begun(application: &Application) -> Timestamp {
+    application.metadata.deletion_timestamp.as_ref().map_or_else(Timestamp::now, |at| at.0)
+}
+
+/// After a start nothing is watched yet: what the application had is in its status.
+async fn watch_kinds(ctx: &Context, application: &Application) -> Result<(), Stop> {
     let mut kinds = Vec::new();
     for resource in application.status.iter().flat_map(|status| &status.resources) {
         if ctx.live.has(&resource.group, &resource.kind) {
@@ -82,30 +170,205 @@ async fn objects_gone(
         }
     }
     ctx.live.ensure(&kinds).await?;
-    let owner = managed.id.tracking_name(ctx.namespace());
-    let live: Vec<Arc<Object>> = ctx.live.owned_by(&owner).into_iter().filter(|object| is_deletable(object)).collect();
-    let Some(last) = live.iter().map(|object| wave(object)).max() else { return Ok(true) };
-    for object in live.iter().filter(|object| wave(object) == last && !object.is_being_deleted()) {
-        let options = DeleteOptions { propagation, uid: Some(object.uid().to_owned()), ..DeleteOptions::default() };
-        match ctx.cluster.delete(&object.key(), &options).await {
-            Ok(_) => {}
-            Err(error) if error.is_not_found() || error.is_conflict() => {}
-            Err(error) => return Err(error),
+    Ok(())
+}
+
+struct Deletion;
+
+impl Deletion {
+    /// What is to be done; the inner error is for a person.
+    async fn plan(
+        ctx: &Arc<Context>,
+        managed: &Arc<Managed>,
+        application: &Arc<Application>,
+        finalizers: &[String],
+    ) -> Result<Result<Plan, String>, Stop> {
+        let resources = finalizers.iter().find(|name| name.starts_with(annotations::RESOURCES_FINALIZER));
+        let background = resources.is_some_and(|name| name.ends_with("/background"));
+        let propagation = match application.sync_option("PrunePropagationPolicy") {
+            Some("orphan") => engine::plan::Propagation::Orphan,
+            _ if background => engine::plan::Propagation::Background,
+            _ => engine::plan::Propagation::Foreground,
+        };
+        let owner = managed.id.tracking_name(ctx.namespace());
+        // Without the finalizer for it, objects stay.
+        let live = if resources.is_some() { ctx.live.owned_by(&owner) } else { Vec::new() };
+        let hooks = match wanted_hooks(ctx, managed, application).await? {
+            Ok(hooks) => hooks,
+            Err(sentence) => return Ok(Err(sentence)),
+        };
+        let revision = application.status.as_ref().and_then(|status| status.sync.as_ref());
+        let revision = revision.map(|sync| sync.revision.clone()).unwrap_or_default();
+        let tracking = (owner.as_str(), &Tracking::default());
+        Ok(Ok(deletion(application, &live, &hooks, propagation, tracking, (&revision, begun(application)))))
+    }
+}
+
+/// The manifests of hooks that run around the deletion. Where they cannot be rendered any more and the application is known to
+/// have hooks, a person decides: one may be the last backup.
+async fn wanted_hooks(
+    ctx: &Arc<Context>,
+    managed: &Arc<Managed>,
+    application: &Arc<Application>,
+) -> Result<Result<Vec<Object>, String>, Stop> {
+    let around = |object: &Object| matches!(Part::of(object), Part::Hook(phases) if phases.iter().any(|phase| matches!(phase, Phase::PreDelete | Phase::PostDelete)));
+    let known = managed.state().desired.clone();
+    let desired = match known {
+        Some(desired) => desired,
+        None => {
+            let causes = Causes::of(Cause::Start);
+            let version = managed.state().wanted_version;
+            let timeline = crate::timeline::Timeline::default();
+            let pass = Pass {
+                ctx,
+                managed,
+                application: application.clone(),
+                causes: &causes,
+                wanted_version: version,
+                timeline,
+                writer: ctx.cluster.clone(),
+            };
+            let rendered = async { render::render(&pass, resolve::resolve(&pass).await?).await };
+            match Box::pin(rendered).await {
+                Ok(desired) => desired,
+                Err(Stop::Failed { sentence, .. }) => {
+                    let resources = application.status.iter().flat_map(|status| &status.resources);
+                    if application_stage(managed) == "cleanup" || !resources.into_iter().any(|resource| resource.hook) {
+                        return Ok(Ok(Vec::new()));
+                    }
+                    return Ok(Err(format!(
+                        "the application has hooks, and what they are cannot be rendered any more: {sentence}. Mend it, or set \
+                         the annotation {STAGE}: objects to delete without hooks before it"
+                    )));
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+    };
+    Ok(Ok(desired.objects.iter().filter(|object| around(object)).map(|object| (**object).clone()).collect()))
+}
+
+/// Runs hooks wave by wave.
+async fn hooks(ctx: &Context, waves: impl Iterator<Item = &Wave>, since: Timestamp) -> Result<Step, Stop> {
+    let waves: Vec<&Wave> = waves.collect();
+    for wave in &waves {
+        let mut running = false;
+        for step in &wave.apply {
+            let (Some(object), Some(hook)) = (&step.object, &step.hook) else { continue };
+            let live = ctx.cluster.get(&step.key).await?;
+            let of_this = |live: &Object| created(live).is_some_and(|at| at.as_second() >= since.as_second());
+            match live {
+                Some(live) if of_this(&live) => match hook_outcome(&live, engine::health::health(&live).as_ref()) {
+                    HookOutcome::Succeeded => {}
+                    HookOutcome::Failed { message } => {
+                        let key = &step.key;
+                        return Ok(Step::Stuck(format!(
+                            "hook {key} failed: {message}; delete it and it runs again, or set the annotation {STAGE} to go on"
+                        )));
+                    }
+                    HookOutcome::Running { message } => {
+                        let runs = Timestamp::now().duration_since(created(&live).unwrap_or(since)).as_secs();
+                        if u64::try_from(runs).unwrap_or_default() > hook.deadline_seconds {
+                            let (key, limit) = (&step.key, hook.deadline_seconds);
+                            return Ok(Step::Stuck(format!(
+                                "hook {key} has not ended within {limit} s: {message}; delete it and it runs again"
+                            )));
+                        }
+                        running = true;
+                    }
+                },
+                Some(live) => {
+                    // One of an earlier occasion.
+                    if !live.is_being_deleted() {
+                        remove(ctx, &live, Propagation::Background).await?;
+                    }
+                    running = true;
+                }
+                None => {
+                    ctx.cluster.apply(object, &ApplyOptions::default()).await?;
+                    running = true;
+                }
+            }
+        }
+        if running {
+            return Ok(Step::Going);
         }
     }
-    Ok(false)
+    for step in waves.iter().flat_map(|wave| &wave.apply) {
+        if step.hook.as_ref().is_some_and(|hook| hook.deletes(DeletePolicy::HookSucceeded)) {
+            match ctx.cluster.delete(&step.key, &DeleteOptions::default()).await {
+                Err(error) if !error.is_not_found() => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    Ok(Step::Done)
 }
 
-/// CustomResourceDefinitions stay, as in Argo CD: with them would go every object of their kinds, whoever owns it.
-fn is_deletable(object: &Object) -> bool {
-    let kept = object
-        .annotation(annotations::SYNC_OPTIONS)
-        .is_some_and(|options| options.split(',').any(|option| option.trim() == "Delete=false"));
-    object.kind() != "CustomResourceDefinition" && !kept && object.annotation("helm.sh/resource-policy") != Some("keep")
+fn created(object: &Object) -> Option<Timestamp> {
+    object.at("/metadata/creationTimestamp")?.as_str()?.parse().ok()
 }
 
-fn wave(object: &Object) -> i64 {
-    object.annotation(annotations::SYNC_WAVE).and_then(|wave| wave.trim().parse().ok()).unwrap_or(0)
+/// Deletes the objects of the first wave that is left.
+async fn objects(
+    ctx: &Context,
+    application: &Application,
+    mut waves: impl Iterator<Item = &Wave>,
+    since: Timestamp,
+) -> Result<Step, Stop> {
+    let Some(wave) = waves.next() else { return Ok(Step::Done) };
+    let unconfirmed: Vec<String> =
+        wave.prune.iter().filter(|step| step.options.confirm).map(|step| step.key.to_string()).collect();
+    if !unconfirmed.is_empty() && !is_deletion_approved(application, since) {
+        return Ok(Step::Stuck(format!(
+            "waiting for confirmation to delete {}: set the annotation {} to the time now",
+            unconfirmed.join(", "),
+            annotations::DELETION_APPROVED
+        )));
+    }
+    for step in &wave.prune {
+        if ctx.live.get(&step.key).is_some_and(|live| live.is_being_deleted()) {
+            continue;
+        }
+        let options = DeleteOptions {
+            propagation: match step.options.propagation {
+                engine::plan::Propagation::Foreground => Propagation::Foreground,
+                engine::plan::Propagation::Background => Propagation::Background,
+                engine::plan::Propagation::Orphan => Propagation::Orphan,
+            },
+            uid: Some(step.uid.clone()),
+            ..DeleteOptions::default()
+        };
+        match ctx.cluster.delete(&step.key, &options).await {
+            Ok(_) => {}
+            Err(error) if error.is_not_found() || error.is_conflict() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Step::Going)
+}
+
+/// Hooks of whatever phase do not outlive their application; true once there are none.
+async fn left_hooks_gone(ctx: &Context, managed: &Managed) -> Result<bool, ClusterError> {
+    let application = managed.application();
+    let finalizers = application.metadata.finalizers.as_deref().unwrap_or_default();
+    if !finalizers.iter().any(|name| name.starts_with(annotations::RESOURCES_FINALIZER)) {
+        return Ok(true);
+    }
+    let owned = ctx.live.owned_by(&managed.id.tracking_name(ctx.namespace()));
+    let left: Vec<&Arc<Object>> = owned.iter().filter(|object| !Part::of(object).is_resource()).collect();
+    for hook in left.iter().filter(|hook| !hook.is_being_deleted()) {
+        remove(ctx, hook, Propagation::Background).await?;
+    }
+    Ok(left.is_empty())
+}
+
+async fn remove(ctx: &Context, object: &Object, propagation: Propagation) -> Result<(), ClusterError> {
+    let options = DeleteOptions { propagation, uid: Some(object.uid().to_owned()), ..DeleteOptions::default() };
+    match ctx.cluster.delete(&object.key(), &options).await {
+        Err(error) if !error.is_not_found() && !error.is_conflict() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Deletes the namespace that Lockstep made for this application alone; true once it is gone or is not ours to delete.

@@ -1,19 +1,30 @@
 //! *Gate*: whether the plan may be carried out now: the project's rules, its windows, and somebody's word where the sync
 //! policy wants one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::Cluster;
+use engine::accounts::acting_as;
 use engine::dependencies::{self, Member, Name, Readiness, readiness};
 use engine::gate::{Approved, Decision, GateInput, Trigger, gate as decide};
 use engine::plan::Plan;
 use engine::project::{Target, application_violations};
+use engine::signatures::{Mode, Signature, signature_permitted, signature_policy};
+use git::{Commit, GitError, Keys, Revision};
 use jiff::Timestamp;
-use resources::{AppProject, Destination, HealthStatus, SyncStatus};
+use resources::{AppProject, Destination, HealthStatus, ObjectKey, SyncStatus};
 
 use super::plan::Request;
+use super::resolve::Resolved;
 use super::{Pass, Stop};
 use crate::registry::Managed;
+
+/// The ConfigMap with GPG keys, as in Argo CD: the key's id, and the key in ASCII armour.
+const GPG_KEYS: &str = "argocd-gpg-keys-cm";
+/// The ConfigMap with SSH keys: any name, and lines as in git's `allowed_signers`.
+const SSH_KEYS: &str = "lockstep-ssh-keys";
 
 /// What the gate decided.
 pub enum Decided {
@@ -44,6 +55,84 @@ pub fn permitted(pass: &Pass<'_>) -> Result<Option<Arc<AppProject>>, Stop> {
     }
     let sentences: Vec<String> = violations.into_iter().map(|violation| violation.message).collect();
     Err(Stop::invalid(sentences.join("; ")))
+}
+
+/// The cluster as the account that the project names for the destination; as ourselves where it names none.
+pub fn writer(pass: &Pass<'_>, project: Option<&AppProject>) -> Result<Cluster, Stop> {
+    let Some(project) = project else { return Ok(pass.ctx.cluster.clone()) };
+    match acting_as(project, &pass.application, &target(pass)) {
+        Ok(Some(user)) => Ok(pass.ctx.cluster.impersonating(&user)),
+        Ok(None) => Ok(pass.ctx.cluster.clone()),
+        Err(violation) => Err(Stop::invalid(violation.message)),
+    }
+}
+
+/// Whether the commits carry the signatures that the project wants. Asked before anything is rendered.
+pub async fn signed(pass: &Pass<'_>, project: Option<&AppProject>, resolved: &[Resolved]) -> Result<(), Stop> {
+    let Some(project) = project else { return Ok(()) };
+    for source in resolved {
+        let address = source.url.to_string();
+        let policy = signature_policy(project, &address).map_err(|violation| Stop::invalid(violation.message))?;
+        if policy.mode == Mode::None {
+            continue;
+        }
+        let keys = keys(pass).await?;
+        let repository = pass.ctx.git.repository(&source.url);
+        let failed = |error: GitError| {
+            if error.is_transient() { Stop::Later(error.to_string()) } else { Stop::comparison(error.to_string()) }
+        };
+        let permitted = |commit: &Commit, signature: &git::Signature| {
+            // A policy may name the main key or the subkey.
+            let mut answers = verdicts(signature)
+                .into_iter()
+                .map(|verdict| signature_permitted(project, &address, commit.as_ref(), &verdict));
+            let first = answers
+                .next()
+                .unwrap_or_else(|| signature_permitted(project, &address, commit.as_ref(), &Signature::Bad));
+            first.or_else(|first| if answers.any(|answer| answer.is_ok()) { Ok(()) } else { Err(first) })
+        };
+        let refused: Vec<(Commit, git::Signature)> = if policy.mode == Mode::Strict {
+            let last = pass.application.status.as_ref().and_then(|status| status.history.last());
+            let last = last.and_then(|last| Commit::parse(&last.revision).ok());
+            let trusted = |signature: &git::Signature| permitted(&source.commit, signature).is_ok();
+            repository.verify_range(last.as_ref(), &source.commit, &keys, trusted).await.map_err(failed)?.refused
+        } else {
+            let revision = Revision::parse(&source.tracked.revision).map_err(failed)?;
+            let signature = repository.verify_revision(&revision, &source.commit, &keys).await.map_err(failed)?;
+            vec![(source.commit.clone(), signature)]
+        };
+        for (commit, signature) in &refused {
+            permitted(commit, signature).map_err(|violation| Stop::invalid(violation.message))?;
+        }
+    }
+    Ok(())
+}
+
+/// A good signature counts by each name of its key.
+fn verdicts(signature: &git::Signature) -> Vec<Signature> {
+    match signature {
+        git::Signature::None => vec![Signature::None],
+        git::Signature::Good { .. } => {
+            signature.good_keys().map(|key| Signature::Good { key: key.to_owned() }).collect()
+        }
+        git::Signature::UnknownKey { key } => vec![Signature::UnknownKey { key: key.clone() }],
+        git::Signature::Bad { .. } | git::Signature::Expired { .. } | git::Signature::Revoked { .. } => {
+            vec![Signature::Bad]
+        }
+    }
+}
+
+/// The keys that signatures are verified with: GPG keys where Argo CD keeps them, and SSH keys beside them.
+async fn keys(pass: &Pass<'_>) -> Result<Keys, Stop> {
+    let data = async |name: &str| -> Result<BTreeMap<String, String>, Stop> {
+        let key = ObjectKey::new("", "ConfigMap", pass.ctx.namespace(), name);
+        let object = pass.ctx.cluster.get(&key).await?;
+        let data = object.as_ref().and_then(|object| object.at("/data")).and_then(|data| data.as_object());
+        let texts = data.into_iter().flatten();
+        Ok(texts.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect())
+    };
+    let told = |error: GitError| Stop::comparison(error.to_string());
+    Keys::from_config_map(data(GPG_KEYS).await?).map_err(told)?.with_ssh(data(SSH_KEYS).await?).map_err(told)
 }
 
 /// What the application waits for, if it depends on others (`lockstep.dev/depends-on`).

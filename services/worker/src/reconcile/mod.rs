@@ -10,6 +10,7 @@ pub mod apply;
 pub mod compare;
 pub mod delete;
 pub mod gate;
+pub mod orphans;
 pub mod plan;
 pub mod render;
 pub mod report;
@@ -21,6 +22,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::Cluster;
 use resources::{Application, SyncStatus};
 
 use crate::queue::Merge;
@@ -156,6 +158,8 @@ pub struct Pass<'a> {
     pub wanted_version: u64,
     /// When each step was reached.
     pub timeline: Timeline,
+    /// The cluster as whoever writes the application's objects: the project may name a service account for it.
+    pub writer: Cluster,
 }
 
 impl Pass<'_> {
@@ -212,7 +216,8 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
         }
         (state.wanted_version, state.timeline.clone())
     };
-    let mut pass = Pass { ctx, managed: &managed, application, causes, wanted_version, timeline };
+    let writer = ctx.cluster.clone();
+    let mut pass = Pass { ctx, managed: &managed, application, causes, wanted_version, timeline, writer };
     let outcome = steps(&mut pass).await;
     managed.state().rendered_once = true;
     match outcome {
@@ -252,16 +257,20 @@ pub struct Done {
     pub waiting: Option<String>,
     /// Why it is not synced by itself although it should be: a sync failed before.
     pub failing: Option<String>,
+    /// Objects of its namespace that no application owns, in a sentence, where the project wants to know.
+    pub orphaned: Option<String>,
 }
 
 /// After a start every application waits here at once for its turn to render: each step is boxed, so that what waits is
 /// small.
 async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     let project = gate::permitted(pass)?;
+    pass.writer = gate::writer(pass, project.as_deref())?;
     let desired = match compare::remembered(pass) {
         Some(desired) => desired,
         None => {
             let resolved = resolve::resolve(pass).await?;
+            Box::pin(gate::signed(pass, project.as_deref(), &resolved)).await?;
             pass.timeline.mark("resolved");
             Box::pin(render::render(pass, resolved)).await?
         }
@@ -272,25 +281,26 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     pass.timeline.mark("compared");
 
     let held = held_by_a_pin(pass);
+    let orphaned = Box::pin(orphans::sentence(pass, project.as_deref())).await;
     if comparison.sync != SyncStatus::OutOfSync && !plan::is_asked(&pass.application) {
-        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None });
+        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None, orphaned });
     }
     let states = plan::states(&comparison);
     let request = match plan::request(pass, &desired, &states, comparison.sync) {
         plan::Decided::Run(request) => *request,
         plan::Decided::Nothing(failing) => {
-            return Ok(Done { desired, comparison, operation: None, waiting: held, failing });
+            return Ok(Done { desired, comparison, operation: None, waiting: held, failing, orphaned });
         }
     };
     let begins = !request.drift && !request.resumed;
     if begins && let Some(sentence) = gate::waits_for_others(pass)? {
-        return Ok(Done { desired, comparison, operation: None, waiting: Some(sentence), failing: None });
+        return Ok(Done { desired, comparison, operation: None, waiting: Some(sentence), failing: None, orphaned });
     }
     let plan = Box::pin(plan::plan(pass, &request, &desired, &states)).await?;
     drop(states);
     pass.timeline.mark("planned");
     if request.automated && plan.is_empty() {
-        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None });
+        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None, orphaned });
     }
     let approved = match gate::gate(pass, project.as_deref(), &request, &plan)? {
         gate::Decided::Approved(approved) => approved,
@@ -298,7 +308,7 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
             if let Some(until) = until {
                 pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), until);
             }
-            return Ok(Done { desired, comparison, operation: None, waiting: Some(sentence), failing: None });
+            return Ok(Done { desired, comparison, operation: None, waiting: Some(sentence), failing: None, orphaned });
         }
     };
     pass.timeline.mark("gated");
@@ -308,7 +318,7 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     if !performed.dry_run {
         comparison = Box::pin(compare::compare(pass, &desired)).await?;
     }
-    Ok(Done { desired, comparison, operation: Some(performed), waiting: held, failing: None })
+    Ok(Done { desired, comparison, operation: Some(performed), waiting: held, failing: None, orphaned })
 }
 
 /// A commit that is wanted of an application that is pinned to another one has to wait, however well the application is.

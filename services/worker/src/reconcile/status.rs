@@ -72,6 +72,7 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
     own.extend(done.failing.clone().map(|reason| (conditions::SYNC_ERROR, reason)));
     // Unchanged, or a confirmation could not be told from one that was meant for something before.
     own.extend(done.waiting.clone().map(|reason| (conditions::SYNC_WAITING, reason)));
+    own.extend(done.orphaned.clone().map(|sentence| (conditions::ORPHANED_RESOURCE_WARNING, sentence)));
     if let Ok(Some(pin)) = engine::pin::pin(&application) {
         own.push((conditions::PINNED_WARNING, pin.sentence(&application)));
     }
@@ -83,7 +84,66 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
         ..Condition::default()
     };
     status.set_conditions(&OWN_CONDITIONS, own.into_iter().map(condition).collect());
+    compact(&mut status);
     status
+}
+
+/// An object in etcd has at most 1.5 MiB, and requests somewhat more than what is stored: of a large application the lines
+/// that say nothing new are left out, first of the operation's result, then of the list of objects.
+const MOST_BYTES: usize = 900_000;
+/// So many objects are listed whatever they weigh.
+const ALWAYS_LISTED: usize = 1_000;
+
+fn compact(status: &mut ApplicationStatus) {
+    // Cheap to know for all but the largest.
+    let lines = status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
+    if status.resources.len() + lines.map_or(0, |result| result.resources.len()) <= ALWAYS_LISTED {
+        return;
+    }
+    let weight = |status: &ApplicationStatus| serde_json::to_vec(status).map_or(0, |text| text.len());
+    if weight(status) <= MOST_BYTES {
+        return;
+    }
+    if let Some(state) = &mut status.operation_state
+        && let Some(result) = &mut state.sync_result
+    {
+        let all = result.resources.len();
+        result.resources.retain(tells_something);
+        result.resources.truncate(ALWAYS_LISTED);
+        let left = all - result.resources.len();
+        if left > 0 && state.phase.is_success() {
+            state.message = format!("{} ({left} of {all} objects are not listed)", state.message);
+        }
+    }
+    if weight(status) <= MOST_BYTES {
+        return;
+    }
+    // What is not well comes first, and one of each kind, from which a restart learns what to watch.
+    let mut kinds = BTreeSet::new();
+    let mut listed = Vec::with_capacity(ALWAYS_LISTED);
+    let mut rest = Vec::new();
+    for resource in std::mem::take(&mut status.resources) {
+        let fine = resource.status == Some(resources::SyncStatus::Synced)
+            && resource.health.as_ref().is_none_or(|health| health.status == Some(resources::HealthStatus::Healthy));
+        if kinds.insert((resource.group.clone(), resource.kind.clone())) || !fine {
+            listed.push(resource);
+        } else {
+            rest.push(resource);
+        }
+    }
+    listed.extend(rest);
+    listed.truncate(3 * ALWAYS_LISTED);
+    status.resources = listed;
+    while weight(status) > MOST_BYTES && status.resources.len() > ALWAYS_LISTED {
+        status.resources.truncate(status.resources.len() - ALWAYS_LISTED / 4);
+    }
+}
+
+/// Whether a line of an operation's result is about anything but an object that was as it should be.
+fn tells_something(result: &ResourceResult) -> bool {
+    !result.hook_type.is_empty()
+        || result.status != Some(resources::ResultCode::Synced)
+        || !result.message.ends_with("unchanged")
 }
 
 fn revisions(desired: &Desired, multi: bool) -> (String, Vec<String>) {

@@ -10,4 +10,5 @@ mod outages;
 mod pulls;
 mod push;
 mod storm;
+mod sync;
 mod webhooks;

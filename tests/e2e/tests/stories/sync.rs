@@ -1,0 +1,282 @@
+//! How a sync is carried out: hooks and waves, what is removed and when, and what an application waits for.
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{Kind, NAMESPACE, Stage, WorkingCopy, application, config_map, until};
+use jiff::Timestamp;
+use resources::{Object, ObjectKey};
+use serde_json::{Value, json};
+
+/// A ConfigMap with annotations.
+fn annotated(name: &str, content: &str, annotations: Value) -> String {
+    let mut object: Value = serde_json::from_str(&config_map(name, content)).unwrap_or_default();
+    object["metadata"]["annotations"] = annotations;
+    object.to_string()
+}
+
+/// A Job that runs as `behaviour` says; `annotations` make it a hook.
+fn job(name: &str, behaviour: &str, annotations: Value) -> String {
+    json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": { "name": name, "annotations": annotations },
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "metadata": { "annotations": { "local.lockstep.dev/pod": behaviour } },
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{ "name": "job", "image": "registry.example/job:1" }],
+                },
+            },
+        },
+    })
+    .to_string()
+}
+
+fn hook(phase: &str) -> Value {
+    json!({ "argocd.argoproj.io/hook": phase })
+}
+
+fn created(object: &Object) -> Timestamp {
+    let text = object.at("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default();
+    text.parse().unwrap_or_default()
+}
+
+async fn live(stage: &Stage, kind: &str, name: &str) -> Result<Object> {
+    let group = if kind == "Job" { "batch" } else { "" };
+    stage.site().live(group, kind, NAMESPACE, name).await.map_err(anyhow::Error::msg)
+}
+
+async fn says(stage: &Stage, copy: &WorkingCopy, application: &str, state: &str, words: &str) -> Result<String> {
+    let commit = copy.push("A change").await?;
+    stage.expect(copy, &commit, &format!("lockstep/dev/{application}"), state, words).await?;
+    Ok(commit)
+}
+
+#[tokio::test]
+async fn hooks_and_waves_come_in_their_order() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let wave = |number: &str| json!({ "argocd.argoproj.io/sync-wave": number });
+    let shop = stage
+        .repository("acme/shop", |copy| {
+            copy.write("app/before.yaml", job("before", "after=2s", hook("PreSync")))?;
+            copy.write("app/first.yaml", annotated("first", "1", wave("-1")))?;
+            copy.write("app/middle.yaml", job("middle", "after=2s", wave("0")))?;
+            copy.write("app/last.yaml", annotated("last", "1", wave("1")))?;
+            copy.write("app/after.yaml", job("after", "", hook("PostSync")))?;
+            copy.write("app/failed.yaml", job("failed", "", hook("SyncFail")))
+        })
+        .await?;
+    stage.site().apply(application("shop", &shop.url, "app", true)).await?;
+    stage.site().stands("shop", "Synced/Healthy").await?;
+    until("the hook after the sync has run", async || {
+        stage.site().live("batch", "Job", NAMESPACE, "after").await.map(drop)
+    })
+    .await?;
+    let order = [("Job", "before"), ("ConfigMap", "first"), ("Job", "middle"), ("ConfigMap", "last"), ("Job", "after")];
+    let mut times = Vec::new();
+    for (kind, name) in order {
+        times.push(created(&live(&stage, kind, name).await?));
+    }
+    ensure!(times.is_sorted(), "{times:?}");
+    let waits = |from: usize, to: usize| times[to].duration_since(times[from]).as_secs();
+    ensure!(waits(0, 1) >= 1 && waits(2, 3) >= 1, "what comes next did not wait: {times:?}");
+    ensure!(live(&stage, "Job", "failed").await.is_err(), "a hook for a failed sync has run");
+    a_hook_that_fails_ends_the_sync(&stage, &shop).await?;
+    a_hook_without_an_end_meets_its_deadline(&stage, &shop).await?;
+    stage.strike().await
+}
+
+async fn a_hook_that_fails_ends_the_sync(stage: &Stage, shop: &WorkingCopy) -> Result<()> {
+    shop.git.write("app/before.yaml", job("before", "fail", hook("PreSync")))?;
+    shop.git.write("app/last.yaml", annotated("last", "2", json!({ "argocd.argoproj.io/sync-wave": "1" })))?;
+    says(stage, shop, "shop", "failure", "hook batch/Job demo/before failed").await?;
+    ensure!(stage.site().content(NAMESPACE, "last").await == Ok("1".into()), "it went on after the hook had failed");
+    live(stage, "Job", "failed").await.context("the hook for a failed sync has not run")?;
+    Ok(())
+}
+
+async fn a_hook_without_an_end_meets_its_deadline(stage: &Stage, shop: &WorkingCopy) -> Result<()> {
+    let annotations = json!({
+        "argocd.argoproj.io/hook": "PreSync",
+        "argocd.argoproj.io/hook-delete-policy": "BeforeHookCreation,HookFailed",
+        "lockstep.dev/hook-deadline": "3s",
+    });
+    shop.git.write("app/before.yaml", job("before", "never-ready", annotations))?;
+    says(stage, shop, "shop", "failure", "has not ended within 3 s").await?;
+    stage.site().gone("batch", "Job", NAMESPACE, "before").await?;
+    shop.git.write("app/before.yaml", job("before", "", hook("PreSync")))?;
+    says(stage, shop, "shop", "success", "healthy").await?;
+    stage.site().has_content(NAMESPACE, "last", "2").await
+}
+
+#[tokio::test]
+async fn what_is_removed_and_when() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let sync_option = |option: &str| json!({ "argocd.argoproj.io/sync-options": option });
+    let shop = stage
+        .repository("acme/shop", |copy| {
+            for number in 0..8 {
+                copy.write(&format!("app/many-{number}.yaml"), config_map(&format!("many-{number}"), "1"))?;
+            }
+            copy.write("app/kept.yaml", annotated("kept", "1", sync_option("Prune=false")))?;
+            copy.write("app/asked.yaml", annotated("asked", "1", sync_option("Prune=confirm")))?;
+            copy.write("app/gone.yaml", config_map("gone", "1"))
+        })
+        .await?;
+    stage.site().apply(application("shop", &shop.url, "app", true)).await?;
+    stage.site().stands("shop", "Synced/Healthy").await?;
+    // An object of the same kind that nobody owns.
+    let stranger: Value = serde_json::from_str(&config_map("stranger", "1"))?;
+    let mut stranger = stranger;
+    stranger["metadata"]["namespace"] = NAMESPACE.into();
+    stage.site().apply(stranger).await?;
+
+    for name in ["kept", "asked", "gone"] {
+        shop.git.remove(&format!("app/{name}.yaml"))?;
+    }
+    says(&stage, &shop, "shop", "pending", "waiting for pruning confirmation of ConfigMap demo/asked").await?;
+    confirm(&stage, "shop").await?;
+    stage.site().gone("", "ConfigMap", NAMESPACE, "asked").await?;
+    stage.site().gone("", "ConfigMap", NAMESPACE, "gone").await?;
+    live(&stage, "ConfigMap", "kept").await?;
+
+    // More than half of what it owns: somebody has to say so.
+    for number in 0..7 {
+        shop.git.remove(&format!("app/many-{number}.yaml"))?;
+    }
+    let commit = says(&stage, &shop, "shop", "pending", "waiting for confirmation").await?;
+    live(&stage, "ConfigMap", "many-0").await.context("the brake did not hold")?;
+    confirm(&stage, "shop").await?;
+    stage.expect(&shop, &commit, "lockstep/dev/shop", "success", "healthy").await?;
+    stage.site().gone("", "ConfigMap", NAMESPACE, "many-0").await?;
+    live(&stage, "ConfigMap", "many-7").await?;
+    live(&stage, "ConfigMap", "stranger").await?;
+    stage.strike().await
+}
+
+async fn confirm(stage: &Stage, name: &str) -> Result<()> {
+    // Kubernetes keeps whole seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let now = resources::Time(Timestamp::now()).to_string();
+    let annotations = json!({ "argocd.argoproj.io/deletion-approved": now });
+    stage.site().patch_application(name, json!({ "metadata": { "annotations": annotations } })).await
+}
+
+#[tokio::test]
+async fn hooks_around_a_deletion() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let shop = stage
+        .repository("acme/shop", |copy| {
+            copy.write("app/config.yaml", config_map("shop", "1"))?;
+            copy.write(
+                "app/kept.yaml",
+                annotated("kept", "1", json!({ "argocd.argoproj.io/sync-options": "Delete=false" })),
+            )?;
+            copy.write(
+                "app/asked.yaml",
+                annotated("asked", "1", json!({ "argocd.argoproj.io/sync-options": "Delete=confirm" })),
+            )?;
+            copy.write("app/backup.yaml", job("backup", "after=2s", hook("PreDelete")))?;
+            copy.write("app/farewell.yaml", job("farewell", "after=2s", hook("PostDelete")))
+        })
+        .await?;
+    let mut whole = application("shop", &shop.url, "app", true);
+    whole["metadata"]["finalizers"] = json!(["resources-finalizer.argocd.argoproj.io"]);
+    stage.site().apply(whole).await?;
+    stage.site().stands("shop", "Synced/Healthy").await?;
+    ensure!(live(&stage, "Job", "backup").await.is_err(), "a hook of the deletion has run in a sync");
+
+    let key = ObjectKey::new("argoproj.io", "Application", "argocd", "shop");
+    stage.site().cluster.delete(&key, &cluster::DeleteOptions::default()).await?;
+    until("the backup runs", async || stage.site().live("batch", "Job", NAMESPACE, "backup").await.map(drop)).await?;
+    ensure!(stage.site().content(NAMESPACE, "shop").await.is_ok(), "the objects did not wait for the backup");
+    until("it waits for somebody", async || {
+        let application = stage.site().application("shop").await?;
+        let conditions = application.at("/status/conditions").map(Value::to_string).unwrap_or_default();
+        if conditions.contains("waiting for confirmation to delete ConfigMap demo/asked") {
+            Ok(())
+        } else {
+            Err(conditions)
+        }
+    })
+    .await?;
+    confirm(&stage, "shop").await?;
+    stage.site().gone("", "ConfigMap", NAMESPACE, "shop").await?;
+    until("the farewell runs", async || stage.site().live("batch", "Job", NAMESPACE, "farewell").await.map(drop))
+        .await?;
+    stage.site().gone("argoproj.io", "Application", "argocd", "shop").await?;
+    stage.site().gone("batch", "Job", NAMESPACE, "farewell").await?;
+    stage.site().gone("batch", "Job", NAMESPACE, "backup").await?;
+    live(&stage, "ConfigMap", "kept").await?;
+    stage.strike().await
+}
+
+#[tokio::test]
+async fn an_application_waits_for_those_it_depends_on_and_for_its_window() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let shop = stage
+        .repository("acme/shop", |copy| {
+            copy.write("database/job.yaml", job("database", "never-ready", json!({})))?;
+            copy.write("app/config.yaml", config_map("shop", "1"))
+        })
+        .await?;
+    let mut app = application("shop", &shop.url, "app", true);
+    app["metadata"]["annotations"] = json!({ "lockstep.dev/depends-on": "database" });
+    stage.site().apply(app).await?;
+    waits(&stage, "shop", "database").await?;
+    stage.site().apply(application("database", &shop.url, "database", true)).await?;
+    stage.site().stands("database", "Synced/Progressing").await?;
+    waits(&stage, "shop", "database (Progressing)").await?;
+    shop.git.write("database/job.yaml", job("database-2", "", json!({})))?;
+    let commit = shop.push("A database that ends").await?;
+    stage.expect(&shop, &commit, "lockstep/dev/database", "success", "healthy").await?;
+    stage.site().has_content(NAMESPACE, "shop", "1").await?;
+
+    a_window_opens(&stage, &shop).await?;
+    stage.strike().await
+}
+
+/// What its condition says it waits for.
+async fn waits(stage: &Stage, name: &str, words: &str) -> Result<()> {
+    until(&format!("{name} waits: {words}"), async || {
+        let application = stage.site().application(name).await?;
+        let all = application.at("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let waiting = all.iter().find(|condition| condition["type"] == "SyncWaiting");
+        match waiting.and_then(|condition| condition["message"].as_str()) {
+            Some(message) if message.contains(words) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
+
+/// A window that is closed for the rest of this minute, and of the next if there is little left.
+async fn a_window_opens(stage: &Stage, shop: &WorkingCopy) -> Result<()> {
+    let seconds = Timestamp::now().as_second().rem_euclid(60);
+    let left = if seconds > 45 { 120 - seconds } else { 60 - seconds };
+    let now = Timestamp::now();
+    let start = jiff::tz::TimeZone::UTC.to_datetime(now);
+    let schedule = format!("{} {} * * *", start.minute(), start.hour());
+    let duration = format!("{}s", left + seconds);
+    let project = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": { "name": "default", "namespace": "argocd" },
+        "spec": {
+            "sourceRepos": ["*"],
+            "destinations": [{ "server": "*", "namespace": "*" }],
+            "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }],
+            "syncWindows": [{ "kind": "deny", "schedule": schedule, "duration": duration, "applications": ["shop"] }],
+        },
+    });
+    stage.site().apply(project).await?;
+    shop.git.write("app/config.yaml", config_map("shop", "2"))?;
+    let commit = says(stage, shop, "shop", "pending", "blocked by sync window").await?;
+    ensure!(stage.site().content(NAMESPACE, "shop").await == Ok("1".into()), "the window was not waited for");
+    e2e::within(std::time::Duration::from_secs(150), "the window opens", async || {
+        let content = stage.site().content(NAMESPACE, "shop").await?;
+        if content == "2" { Ok(()) } else { Err(content) }
+    })
+    .await?;
+    stage.expect(shop, &commit, "lockstep/dev/shop", "success", "healthy").await?;
+    Ok(())
+}
