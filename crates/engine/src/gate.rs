@@ -237,7 +237,8 @@ mod tests {
         let object = resources::Object(
             json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "a", "namespace": namespace}}),
         );
-        let states = [ResourceState { key: object.key(), desired: Some(object), live: None, difference: None }];
+        let states =
+            [ResourceState { key: object.key(), desired: Some(object), live: None, difference: None, held_by: None }];
         let states = if kind.is_empty() { &[][..] } else { &states };
         Case { spec, project, states, trigger: Some(trigger), ..Case::default() }.decide()
     }
@@ -409,7 +410,7 @@ mod tests {
         let object = resources::Object(
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "prod"}}),
         );
-        ResourceState { key: object.key(), desired: Some(object), live: None, difference: None }
+        ResourceState { key: object.key(), desired: Some(object), live: None, difference: None, held_by: None }
     }
 
     fn gone(name: &str) -> ResourceState {

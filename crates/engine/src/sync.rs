@@ -14,8 +14,11 @@ use crate::retry::{self, Retry, retry_decision};
 /// The longest wait between two repairs of the same drift, in seconds.
 const HEAL_LIMIT: i64 = 300;
 
-/// Whether one object is as Git wants it. `None`: it does not count (a hook, an object of somebody else).
+/// Whether one object is as Git wants it. `None`: it does not count (a hook, an object of another application).
 pub fn resource_status(state: &ResourceState, instance: &str, tracking: &Tracking) -> Option<SyncStatus> {
+    if state.held_by.is_some() {
+        return None;
+    }
     match (&state.desired, &state.live) {
         (Some(desired), _) if !Part::of(desired).is_resource() => None,
         (Some(_), None) => Some(SyncStatus::OutOfSync),
@@ -295,6 +298,7 @@ mod tests {
             desired: desired.then(|| object.clone()),
             live: live.then(|| Arc::new(object)),
             difference: (desired && live).then(|| Difference { fields, ..Difference::default() }),
+            held_by: None,
         }
     }
 

@@ -48,6 +48,8 @@ pub struct State {
     pub failures: u32,
     /// How often the sync of the wanted commits was refused by the cluster.
     pub refused: u32,
+    /// It left an object to another application that wants it too.
+    pub shares: bool,
     /// What was repaired lately.
     pub heals: HealHistory,
     /// The moments of the way so far, until it is concluded.
@@ -96,6 +98,7 @@ impl Managed {
                 settling_since: None,
                 failures: 0,
                 refused: 0,
+                shares: false,
                 heals: HealHistory::default(),
                 timeline: Timeline::default(),
                 cause: "start",

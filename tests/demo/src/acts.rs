@@ -113,15 +113,16 @@ async fn unfold(stage: &mut Stage) -> anyhow::Result<Missing> {
     timeline::print(stage, &stage.nonprod, "bitvault-gitops", &commit, "gateway-dev").await;
 
     let Some(prod) = &stage.prod else { return Ok(seen.0) };
-    seen.check(stage, "bitvault-gitops", &commit, "lockstep/prod/gateway-prod", "pending", "waiting").await;
+    seen.check(stage, "bitvault-gitops", &commit, "lockstep/prod/gateway-prod", "pending", "waiting for approval")
+        .await;
     let deployed = stage.live(prod, "apps", "Deployment", "prod", "gateway").await;
     if deployed.is_some() {
         seen.0.push("prod: the gateway was deployed before anybody approved".into());
     }
-    println!("  somebody starts the sync of gateway-prod");
-    let operation = json!({ "operation": { "initiatedBy": { "username": "maria" }, "sync": { "prune": false } } });
+    println!("  maria approves: lockstep app approve gateway-prod");
+    let approved = json!({ "metadata": { "annotations": { "lockstep.dev/approved": format!("{commit} by maria") } } });
     prod.cluster
-        .merge_patch(&ObjectKey::new("argoproj.io", "Application", "argocd", "gateway-prod"), &operation)
+        .merge_patch(&ObjectKey::new("argoproj.io", "Application", "argocd", "gateway-prod"), &approved)
         .await?;
     seen.expect("prod: gateway-prod is Synced, Healthy", async || {
         stage.standing(prod, "gateway-prod").await.filter(|standing| standing == "Synced/Healthy")

@@ -232,7 +232,9 @@ async fn repositories(forge: &Double, folder: &Path) -> anyhow::Result<(GitRepo,
     let mut copies = Vec::new();
     for (name, source) in [("bitvault-gitops", "examples/bitvault-gitops"), ("gateway", "examples/gateway")] {
         let seed = folder.join(name);
-        copy(&repository_root().join(source), &seed, &|text| text.replace("https://github.com/acme", home))?;
+        copy(&repository_root().join(source), &seed, &|text| {
+            harness::without_freeze(&text.replace("https://github.com/acme", home))
+        })?;
         if name == "bitvault-gitops" {
             std::fs::rename(seed.join("envs"), folder.join("envs"))?;
         }

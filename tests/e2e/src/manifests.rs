@@ -60,7 +60,8 @@ pub fn deployment(name: &str, wave: i32, behaviour: &str) -> String {
 pub fn example(file: &str, url: &str) -> Result<String> {
     let path = harness::repository_root().join("examples").join(file);
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.replace("https://github.com/acme", &format!("{}/acme", url.trim_end_matches('/'))))
+    let text = text.replace("https://github.com/acme", &format!("{}/acme", url.trim_end_matches('/')));
+    Ok(harness::without_freeze(&text))
 }
 
 /// YAML as JSON.

@@ -22,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod controlplane;
+mod freeze;
 mod gitea;
 mod lockstep;
 mod process;
@@ -30,6 +31,7 @@ mod repo;
 mod tools;
 
 pub use controlplane::{ControlPlane, ControlPlaneOptions};
+pub use freeze::without_freeze;
 pub use gitea::Gitea;
 pub use lockstep::{Lockstep, LockstepOptions};
 pub use process::{Process, Program, free_port};

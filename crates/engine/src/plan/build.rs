@@ -59,7 +59,7 @@ impl Draft {
         desired: &Object,
     ) -> Result<(), PlanError> {
         match Part::of(desired) {
-            Part::Resource => self.resource(input, options, state, desired),
+            Part::Resource => self.resource(options, state, desired),
             Part::Hook(phases) => {
                 if input.hooks && input.selected.is_none() {
                     self.hook(input, options, state, desired, &phases);
@@ -77,21 +77,15 @@ impl Draft {
         }
     }
 
-    fn resource(
-        &mut self,
-        input: &PlanInput<'_>,
-        options: &Options<'_>,
-        state: &ResourceState,
-        desired: &Object,
-    ) -> Result<(), PlanError> {
+    fn resource(&mut self, options: &Options<'_>, state: &ResourceState, desired: &Object) -> Result<(), PlanError> {
         let live = state.live.as_deref();
-        if let Some(owner) = live.and_then(|live| owner_of(live, input.tracking))
-            && owner != input.instance
-        {
+        if let Some(owner) = &state.held_by {
             if options.is_set("FailOnSharedResource") {
-                return Err(PlanError::Shared { key: state.key.clone(), owner });
+                return Err(PlanError::Shared { key: state.key.clone(), owner: owner.clone() });
             }
             self.warnings.push(format!("{} is also part of application {owner}", state.key));
+            self.skip(&state.key, format!("ignored (application {owner} has it and wants it too)"), false);
+            return Ok(());
         }
         let step_options = options.for_step(desired, live);
         let in_sync =
@@ -155,6 +149,9 @@ impl Draft {
         // Hooks that have run are cleaned up by their own policies.
         if !Part::of(live).is_resource() {
             return;
+        }
+        if let Some(heir) = &state.held_by {
+            return self.skip(&state.key, format!("ignored (application {heir} wants it)"), false);
         }
         match owner_of(live, input.tracking) {
             Some(owner) if owner == input.instance => {}

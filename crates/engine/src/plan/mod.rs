@@ -48,6 +48,9 @@ pub struct ResourceState {
     pub live: Option<Arc<Object>>,
     /// What differs; `None`: not compared (a hook, or one side is missing).
     pub difference: Option<Difference>,
+    /// Another application that has the object and wants it too, or wants what this one no longer does: the object is left to
+    /// it, and the two do not take it from each other in turns.
+    pub held_by: Option<String>,
 }
 
 impl fmt::Debug for ResourceState {

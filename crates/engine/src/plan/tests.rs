@@ -54,12 +54,18 @@ fn owned(text: &str) -> Object {
 
 fn wanted(text: &str) -> ResourceState {
     let object = object(text);
-    ResourceState { key: object.key(), desired: Some(object), live: None, difference: Some(Difference::missing()) }
+    ResourceState {
+        key: object.key(),
+        desired: Some(object),
+        live: None,
+        difference: Some(Difference::missing()),
+        held_by: None,
+    }
 }
 
 fn gone(text: &str) -> ResourceState {
     let object = owned(text);
-    ResourceState { key: object.key(), desired: None, live: Some(Arc::new(object)), difference: None }
+    ResourceState { key: object.key(), desired: None, live: Some(Arc::new(object)), difference: None, held_by: None }
 }
 
 fn both(text: &str, in_sync: bool) -> ResourceState {
@@ -79,6 +85,7 @@ fn both(text: &str, in_sync: bool) -> ResourceState {
         desired: Some(desired),
         live: Some(Arc::new(live)),
         difference: Some(difference),
+        held_by: None,
     }
 }
 
@@ -217,12 +224,24 @@ fn what_is_left_alone_and_why() {
     let foreign = || {
         let mut object = object("ConfigMap a");
         stamp(&mut object, "other", "dev", &Tracking::default());
-        ResourceState { key: object.key(), desired: None, live: Some(Arc::new(object)), difference: None }
+        ResourceState {
+            key: object.key(),
+            desired: None,
+            live: Some(Arc::new(object)),
+            difference: None,
+            held_by: None,
+        }
     };
     let copied = || {
         let mut object = object("ConfigMap a");
         object.set_annotation(TRACKING_ID, "gateway:/ConfigMap:dev/source");
-        ResourceState { key: object.key(), desired: None, live: Some(Arc::new(object)), difference: None }
+        ResourceState {
+            key: object.key(),
+            desired: None,
+            live: Some(Arc::new(object)),
+            difference: None,
+            held_by: None,
+        }
     };
     for (options, prune, state, want) in [
         (vec![], false, gone("ConfigMap a"), "ignored (requires pruning)"),
@@ -365,7 +384,13 @@ fn the_brake() {
         let state = |at: usize| {
             let mut object = object(&format!("Secret foreign{at}"));
             stamp(&mut object, "other", "dev", &Tracking::default());
-            ResourceState { key: object.key(), desired: None, live: Some(Arc::new(object)), difference: None }
+            ResourceState {
+                key: object.key(),
+                desired: None,
+                live: Some(Arc::new(object)),
+                difference: None,
+                held_by: None,
+            }
         };
         (0..count).map(state).collect()
     };
@@ -524,6 +549,7 @@ fn values_of_secrets_are_in_no_plan() {
             desired: Some(desired.clone()),
             live: Some(Arc::new(live.clone())),
             difference: Some(difference),
+            held_by: None,
         };
         let plan = case(plain(&[]), vec![state, wanted("Secret new"), gone("Secret old")]).plan().unwrap();
         for printed in [
@@ -564,10 +590,22 @@ fn shared_objects() {
         let mut live = object("ConfigMap a");
         stamp(&mut live, "other", "dev", &Tracking::default());
         state.live = Some(Arc::new(live));
+        state.held_by = Some("other".into());
         state
     };
     let plan = case(plain(&[]), vec![shared()]).plan().unwrap();
     assert_eq!(plan.warnings, ["ConfigMap dev/a is also part of application other"]);
+    assert!(plan.is_empty(), "what another application has and wants is left to it");
+    assert_eq!(plan.skipped[0].reason, "ignored (application other has it and wants it too)");
+    let let_go = ResourceState { held_by: None, ..shared() };
+    assert_eq!(
+        case(plain(&[]), vec![let_go]).plan().unwrap().steps().count(),
+        1,
+        "what its owner let go is taken over"
+    );
+    let inherited = ResourceState { held_by: Some("heir".into()), ..gone("ConfigMap a") };
+    let plan = case(plain(&[]), vec![inherited]).plan().unwrap();
+    assert_eq!((plan.is_empty(), plan.skipped[0].reason.as_str()), (true, "ignored (application heir wants it)"));
     let error = case(plain(&["FailOnSharedResource=true"]), vec![shared()]).plan().unwrap_err();
     assert_eq!(error, PlanError::Shared { key: shared().key, owner: "other".into() });
 }
@@ -729,7 +767,13 @@ fn any_mixture() -> impl Strategy<Value = Vec<ResourceState>> {
             if let Some(owner) = owner {
                 stamp(&mut object, owner, "dev", &Tracking::default());
             }
-            ResourceState { key: object.key(), desired: None, live: Some(Arc::new(object)), difference: None }
+            ResourceState {
+                key: object.key(),
+                desired: None,
+                live: Some(Arc::new(object)),
+                difference: None,
+                held_by: None,
+            }
         };
         match state {
             0 => wanted(&format!("{text}{hook}")),

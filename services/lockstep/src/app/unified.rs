@@ -263,6 +263,7 @@ mod tests {
             key,
             version: "v1".into(),
             requires_pruning: desired.is_none(),
+            held_by: None,
             desired: desired.map(Arc::new),
             live: live.map(Arc::new),
             difference,

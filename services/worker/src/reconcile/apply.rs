@@ -14,7 +14,7 @@ use resources::{ObjectKey, Operation, OperationPhase, ResourceResult, ResultCode
 use serde_json::json;
 
 use super::plan::Request;
-use super::{Pass, Stop, back_off, report, settle, status};
+use super::{Pass, Stop, back_off, preflight, report, settle, status};
 use crate::context::application_key;
 
 /// So many requests of one operation are under way at once.
@@ -87,7 +87,9 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
         changed: 0,
         pruned: 0,
     };
-    let outcome = work.waves(plan).await;
+    let permitted = work.preflight(plan).await;
+    let begun = permitted.is_ok();
+    let outcome = if begun { work.waves(plan).await } else { permitted };
     if let Err(stop @ (Stop::Later(_) | Stop::Superseded)) = outcome {
         return Err(stop);
     }
@@ -95,7 +97,7 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
         Err(Stop::Failed { sentence, .. }) => Some(sentence),
         _ => None,
     };
-    if failure.is_some() && !settle::is_terminating(pass) {
+    if failure.is_some() && begun && !settle::is_terminating(pass) {
         work.sync_fail(plan).await;
     }
     for skipped in &plan.skipped {
@@ -159,6 +161,19 @@ async fn announce(pass: &Pass<'_>, request: &Request, plan: &Plan) -> Result<(),
 }
 
 impl Work<'_, '_> {
+    /// Nothing is begun that is known not to end well.
+    async fn preflight(&mut self, plan: &Plan) -> Result<(), Stop> {
+        let refused = preflight::refused(self.pass, plan).await?;
+        let Some((_, first)) = refused.first() else { return Ok(()) };
+        let more = if refused.len() > 1 { format!(" (and {} more)", refused.len() - 1) } else { String::new() };
+        let sentence = format!("{first}{more}; nothing was changed");
+        for (key, sentence) in refused {
+            let result = status::result(&key, "", ResultCode::SyncFailed, sentence, &Phase::Sync.to_string());
+            self.results.push(result);
+        }
+        Err(Stop::sync(sentence))
+    }
+
     async fn waves(&mut self, plan: &Plan) -> Result<(), Stop> {
         let regular: Vec<&Wave> = plan.waves.iter().filter(|wave| wave.phase != Phase::SyncFail).collect();
         let last = regular.iter().rposition(|wave| !wave.apply.is_empty() || !wave.prune.is_empty());
@@ -219,7 +234,10 @@ impl Work<'_, '_> {
                         _ => "unchanged",
                     };
                     let version = applied.object.version().to_owned();
-                    let message = format!("{} {done}", step.key);
+                    let mut message = format!("{} {done}", step.key);
+                    if let Some(taken) = taken(&applied) {
+                        message = format!("{message}; {taken}");
+                    }
                     let mut result = status::result(&step.key, &version, ResultCode::Synced, message, phase);
                     if step.hook.is_some() {
                         result.hook_type = phase.to_owned();
@@ -390,6 +408,19 @@ impl Work<'_, '_> {
     }
 }
 
+/// Which fields others had set otherwise, and who.
+fn taken(applied: &Applied) -> Option<String> {
+    const MOST: usize = 5;
+    if applied.taken.is_empty() {
+        return None;
+    }
+    let named = applied.taken.iter().take(MOST).map(|field| format!("{} from {}", field.field, field.manager));
+    let named: Vec<String> = named.collect();
+    let more = applied.taken.len().saturating_sub(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("took {}{more}", named.join(", ")))
+}
+
 fn created_namespaces(plan: &Plan) -> Vec<String> {
     let namespaces = plan.steps().filter(|step| step.key.kind == "Namespace" && step.action == Action::Create);
     namespaces.map(|step| step.key.name.clone()).collect()
@@ -443,6 +474,7 @@ async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied,
         live_version: live.as_ref().map(|live| live.resource_version().to_owned()),
         needs_migration: live.is_some() && pass.ctx.live.needs_migration(&step.key, &predecessors),
         migrate_from: predecessors,
+        tell_taken: live.is_some(),
         ..ApplyOptions::default()
     };
     if let Some(hook) = &step.hook

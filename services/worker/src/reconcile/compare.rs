@@ -6,12 +6,13 @@ use std::sync::Arc;
 use cluster::{ApiKind, ApplyOptions};
 use engine::compare::{CompareOptions, CompareRules, Difference, compare as differ, compare_predicted};
 use engine::health::{Health, ResourceHealth, aggregate, health, ignores_health_check};
+use engine::ownership::TRACKING_ID;
 use engine::plan::Part;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use resources::{Object, ObjectKey, SyncStatus, annotations, option};
 
 use super::render::spec_hash;
-use super::{Pass, Stop};
+use super::{Pass, Stop, shared};
 use crate::registry::Desired;
 
 /// The field managers whose fields are ours: Argo CD's too, so that what it applied before is not left behind.
@@ -41,6 +42,8 @@ pub struct Resource {
     pub hook: bool,
     /// The live object is not desired and nothing forbids to prune it.
     pub requires_pruning: bool,
+    /// Another application has it and wants it too, or wants it while this one no longer does: it is left to that one.
+    pub held_by: Option<String>,
 }
 
 /// The application as a whole.
@@ -71,6 +74,31 @@ impl Comparison {
             Some(difference) => format!("{} {difference}", first.key),
             None => first.key.to_string(),
         }
+    }
+
+    /// What is said of objects that another application wants too, a sentence each.
+    pub fn shared(&self) -> impl Iterator<Item = String> {
+        self.resources.iter().filter(|resource| resource.desired.is_some()).filter_map(|resource| {
+            let owner = resource.held_by.as_ref()?;
+            Some(format!(
+                "{} is also part of application {owner}, which keeps it; remove it from one of the two",
+                resource.key
+            ))
+        })
+    }
+
+    /// Why the application cannot be as Git wants it: another one has an object and wants it otherwise.
+    pub fn contested(&self) -> Option<String> {
+        let out = self
+            .resources
+            .iter()
+            .find(|resource| resource.held_by.is_some() && resource.status == SyncStatus::OutOfSync)?;
+        let owner = out.held_by.as_ref()?;
+        let difference = out.difference.as_ref().map(|difference| format!(": {difference}")).unwrap_or_default();
+        Some(format!(
+            "{} belongs to application {owner}, which wants it otherwise; remove it from one of the two{difference}",
+            out.key
+        ))
     }
 
     #[cfg(test)]
@@ -105,9 +133,12 @@ pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, S
     for live in pass.ctx.live.owned_by(&owner) {
         let key = live.key();
         if !wanted.contains(&key) {
-            resources.push(extraneous(key, live));
+            let heir = shared::heir(pass.ctx, &pass.managed.id, &key);
+            resources.push(extraneous(key, live, heir));
         }
     }
+    pass.managed.state().shares =
+        resources.iter().any(|resource| resource.desired.is_some() && resource.held_by.is_some());
     let sync = if resources.iter().any(|resource| resource.status == SyncStatus::OutOfSync) {
         SyncStatus::OutOfSync
     } else {
@@ -193,11 +224,23 @@ async fn compare_one(
     live: Option<Arc<Object>>,
     rules: &CompareRules,
 ) -> Result<Resource, Stop> {
-    let mut difference = differ(desired, live.as_deref(), rules);
+    let held_by = live.as_deref().and_then(|live| shared::holder(pass, live));
+    let theirs;
+    let desired_as_held = match (&held_by, &live) {
+        // All but the owner counts: two applications that want the same Namespace are both in sync.
+        (Some(_), Some(live)) => {
+            let mut object = (**desired).clone();
+            object.set_annotation(TRACKING_ID, live.annotation(TRACKING_ID).unwrap_or_default());
+            theirs = object;
+            &theirs
+        }
+        _ => &**desired,
+    };
+    let mut difference = differ(desired_as_held, live.as_deref(), rules);
     if let Some(live) = &live
         && !difference.is_certainly_empty()
     {
-        difference = predicted(pass, desired, live, rules, difference).await?;
+        difference = predicted(pass, desired_as_held, live, rules, difference).await?;
     }
     let hook = !Part::of(desired).is_resource();
     let status = if hook || difference.is_empty() { SyncStatus::Synced } else { SyncStatus::OutOfSync };
@@ -212,6 +255,7 @@ async fn compare_one(
         status,
         hook,
         requires_pruning: false,
+        held_by,
     })
 }
 
@@ -237,8 +281,8 @@ async fn predicted(
     }
 }
 
-fn extraneous(key: ObjectKey, live: Arc<Object>) -> Resource {
-    let ignored = CompareOptions::of(&live).ignore_extraneous;
+fn extraneous(key: ObjectKey, live: Arc<Object>, heir: Option<String>) -> Resource {
+    let ignored = CompareOptions::of(&live).ignore_extraneous || heir.is_some();
     let hook = !Part::of(&live).is_resource();
     Resource {
         version: live.version().to_owned(),
@@ -250,5 +294,6 @@ fn extraneous(key: ObjectKey, live: Arc<Object>) -> Resource {
         hook,
         requires_pruning: !ignored && !hook,
         live: Some(live),
+        held_by: heir,
     }
 }

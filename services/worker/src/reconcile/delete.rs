@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use resources::{Application, Condition, Object, ObjectKey, annotations, conditions};
 use serde_json::json;
 
-use super::{Cause, Causes, Pass, Stop, back_off, render, resolve};
+use super::{Cause, Causes, Pass, Stop, back_off, render, resolve, shared};
 use crate::Context;
 use crate::context::application_key;
 use crate::registry::Managed;
@@ -192,7 +192,9 @@ impl Deletion {
         };
         let owner = managed.id.tracking_name(ctx.namespace());
         // Without the finalizer for it, objects stay.
-        let live = if resources.is_some() { ctx.live.owned_by(&owner) } else { Vec::new() };
+        let mut live = if resources.is_some() { ctx.live.owned_by(&owner) } else { Vec::new() };
+        // What another application wants too is left to it.
+        live.retain(|object| shared::heir(ctx, &managed.id, &object.key()).is_none());
         let hooks = match wanted_hooks(ctx, managed, application).await? {
             Ok(hooks) => hooks,
             Err(sentence) => return Ok(Err(sentence)),

@@ -12,10 +12,12 @@ pub mod delete;
 pub mod gate;
 pub mod orphans;
 pub mod plan;
+pub mod preflight;
 pub mod render;
 pub mod report;
 pub mod resolve;
 pub mod settle;
+pub mod shared;
 pub mod status;
 
 use std::collections::BTreeSet;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::Cluster;
-use resources::{Application, SyncStatus};
+use resources::{Application, SyncStatus, annotations};
 
 use crate::queue::Merge;
 use crate::registry::Managed;
@@ -209,6 +211,7 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
     if !projects::is_ours(&application.spec.destination, ctx.cluster_name(), ctx.cluster.server()) {
         return;
     }
+    let skips = application.annotation(annotations::SKIP_RECONCILE) == Some("true");
     let (wanted_version, timeline) = {
         let mut state = managed.state();
         if state.cause != "delivery" || state.wanted.iter().all(|wanted| !wanted.is_pending()) {
@@ -218,6 +221,9 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
     };
     let writer = ctx.cluster.clone();
     let mut pass = Pass { ctx, managed: &managed, application, causes, wanted_version, timeline, writer };
+    if skips {
+        return Box::pin(report::skipped(&pass)).await;
+    }
     let outcome = steps(&mut pass).await;
     managed.state().rendered_once = true;
     match outcome {
@@ -265,6 +271,14 @@ pub struct Done {
 /// small.
 async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     let project = gate::permitted(pass)?;
+    if plan::asked(&pass.application)
+        .and_then(|operation| operation.sync.as_ref())
+        .is_some_and(|sync| !sync.manifests.is_empty())
+    {
+        return Err(Stop::sync(
+            "operation.sync.manifests brings manifests that are not in Git; push them and sync that commit instead",
+        ));
+    }
     pass.writer = gate::writer(pass, project.as_deref())?;
     let desired = match compare::remembered(pass) {
         Some(desired) => desired,

@@ -153,6 +153,7 @@ pub fn request(pass: &Pass<'_>, desired: &Desired, states: &[ResourceState], syn
         let mut state = pass.managed.state();
         let drifts: Vec<Drift<'_>> = states
             .iter()
+            .filter(|resource| resource.held_by.is_none())
             .filter(|resource| resource.live.is_none() || resource.difference.as_ref().is_none_or(|d| !d.is_empty()))
             .map(|resource| Drift { key: &resource.key, difference: resource.difference.as_ref() })
             .collect();
@@ -240,6 +241,7 @@ pub fn states(comparison: &Comparison) -> Vec<ResourceState> {
         desired: resource.desired.as_deref().cloned(),
         live: resource.live.clone(),
         difference: resource.difference.clone().filter(|_| resource.live.is_some()),
+        held_by: resource.held_by.clone(),
     };
     comparison.resources.iter().map(state).collect()
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::apply::Performed;
 use super::settle::{Standing, standing};
-use super::{Cause, Causes, Done, Pass, delete, status};
+use super::{Cause, Causes, Done, Pass, delete, shared, status};
 use crate::Context;
 use crate::context::{application_key, locked};
 use crate::feedback::{Confirmation, of_deployment};
@@ -67,6 +67,9 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
         retry_later(pass, performed);
     }
     wake_dependents(pass);
+    if done.comparison.resources.iter().any(|resource| resource.desired.is_none() && resource.held_by.is_some()) {
+        shared::wake(pass.ctx, &pass.managed.id);
+    }
 }
 
 /// Those that wait for this application look again.
@@ -134,6 +137,16 @@ pub async fn failed(pass: &Pass<'_>, kind: &'static str, conclusion: Conclusion)
     write(pass, &new, Some(&conclusion), now).await;
 }
 
+/// The application asks to be left alone, so nothing is done about it, and no commit waits for that.
+pub async fn skipped(pass: &Pass<'_>) {
+    let sentence = format!("left alone: {} is set", annotations::SKIP_RECONCILE);
+    let conclusion = Conclusion { verdict: Verdict::Success, sentence };
+    conclude(pass, &conclusion).confirmed().await;
+    remember(pass, &Standing::Concluded(conclusion.clone()), pass.timeline.clone());
+    let unchanged = pass.managed.application().status.clone().unwrap_or_default();
+    write(pass, &unchanged, Some(&conclusion), Timestamp::now()).await;
+}
+
 /// Something is away for longer than a moment: the Application's conditions say what, and nothing is concluded.
 pub async fn troubled(pass: &Pass<'_>, sentence: &str) {
     let now = Timestamp::now();
@@ -180,6 +193,7 @@ pub async fn gone(ctx: &Arc<Context>, managed: &Managed) {
             ctx.publisher.publish([feedback]).confirmed().await;
         }
     }
+    shared::wake(ctx, &managed.id);
     tracing::info!(application = %managed.id, "application.gone");
 }
 

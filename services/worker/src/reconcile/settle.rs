@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::health::Health;
 use engine::plan::{HookOutcome, hook_outcome};
 use jiff::Timestamp;
-use resources::{HealthStatus, Object, ObjectKey, SyncStatus};
+use resources::{Application, HealthStatus, Object, ObjectKey, SyncStatus};
 
 use super::apply::Performed;
 use super::compare::Comparison;
@@ -55,7 +56,7 @@ pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey], hooks: &[Hook]) -> Result
         let mut waiting: Option<String> = None;
         for key in keys {
             let live: Option<Arc<Object>> = pass.ctx.live.get(key);
-            match live.as_deref().and_then(engine::health::health) {
+            match live.as_deref().and_then(health) {
                 Some(health) if health.status == HealthStatus::Degraded => {
                     return Err(Stop::sync(format!("{key}: {}", health.message)));
                 }
@@ -79,6 +80,25 @@ pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey], hooks: &[Hook]) -> Result
             return Err(Stop::sync(format!("not healthy in time: {sentence}")));
         }
     }
+}
+
+/// How well an object of a wave is. What a child Application says counts once it is about its present spec.
+fn health(live: &Object) -> Option<Health> {
+    let child = live.group() == crate::context::GROUP && live.kind() == "Application";
+    if child && Application::parse(live.0.clone()).is_ok_and(|child| !is_observed(&child)) {
+        return Some(Health::new(HealthStatus::Progressing, "waiting for the application to follow its new spec"));
+    }
+    engine::health::health(live)
+}
+
+fn is_observed(child: &Application) -> bool {
+    let sync = child.status.as_ref().and_then(|status| status.sync.as_ref());
+    let Some(compared) = sync.and_then(|sync| sync.compared_to.as_ref()) else { return false };
+    let spec = &child.spec;
+    let same = if spec.is_multi_source() { compared.sources == spec.sources } else { compared.source == spec.source };
+    // One that is pinned follows something else than its spec says.
+    let pinned = !matches!(engine::pin::pin(child), Ok(None));
+    pinned || (same && compared.destination == spec.destination)
 }
 
 /// The first hook that is still running, in a sentence. One whose object is gone has ended: its own lifetime, or somebody,
@@ -124,6 +144,9 @@ pub fn standing(
     }
     if let Some(waiting) = waiting {
         return Standing::Pending(waiting.to_owned());
+    }
+    if let Some(contested) = comparison.contested() {
+        return conclude(Verdict::Failure, contested);
     }
     let late = settling >= limit;
     if comparison.sync == SyncStatus::OutOfSync && comparison.only_unpruned().is_none() {

@@ -72,6 +72,7 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
     own.extend(done.failing.clone().map(|reason| (conditions::SYNC_ERROR, reason)));
     // Unchanged, or a confirmation could not be told from one that was meant for something before.
     own.extend(done.waiting.clone().map(|reason| (conditions::SYNC_WAITING, reason)));
+    own.extend(done.comparison.shared().map(|sentence| (conditions::SHARED_RESOURCE_WARNING, sentence)));
     own.extend(done.orphaned.clone().map(|sentence| (conditions::ORPHANED_RESOURCE_WARNING, sentence)));
     if let Ok(Some(pin)) = engine::pin::pin(&application) {
         own.push((conditions::PINNED_WARNING, pin.sentence(&application)));

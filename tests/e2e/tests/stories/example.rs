@@ -86,11 +86,11 @@ async fn a_service_is_added(stage: &Stage, gitops: &WorkingCopy) -> Result<Strin
 
 async fn prod_waits_for_somebody(stage: &Stage, gitops: &WorkingCopy, commit: &str) -> Result<()> {
     let (prod, own) = (&stage.sites[1], "lockstep/prod/gateway-prod");
-    stage.expect(gitops, commit, own, "pending", "waiting").await?;
+    stage.expect(gitops, commit, own, "pending", "waiting for approval").await?;
     stage.expect(gitops, commit, "lockstep/prod", "pending", "waiting").await?;
     ensure!(prod.live("apps", "Deployment", "prod", "gateway").await.is_err(), "prod did not wait");
-    let operation = json!({ "operation": { "initiatedBy": { "username": "maria" }, "sync": {} } });
-    prod.patch_application("gateway-prod", operation).await?;
+    let approved = json!({ "metadata": { "annotations": { "lockstep.dev/approved": format!("{commit} by maria") } } });
+    prod.patch_application("gateway-prod", approved).await?;
     prod.stands("gateway-prod", "Synced/Healthy").await?;
     prod.live("apps", "Deployment", "prod", "gateway").await.map_err(anyhow::Error::msg)?;
     stage.expect(gitops, commit, own, "success", "healthy").await?;

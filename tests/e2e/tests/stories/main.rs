@@ -5,6 +5,7 @@
 mod cli;
 mod example;
 mod github;
+mod objects;
 mod operations;
 mod outages;
 mod pulls;

@@ -1,0 +1,91 @@
+//! What can be known before the first write: kinds that nobody serves, and, where an operation has several waves or hooks, what
+//! the API server refuses. A release that cannot be completed is better not begun: no migration runs for a Deployment that is not
+//! valid.
+
+use std::collections::HashSet;
+
+use cluster::{ApplyOptions, ClusterError, Validate};
+use engine::plan::{Action, Plan, Step};
+use futures::{StreamExt as _, stream};
+use resources::{Object, ObjectKey};
+use serde_json::Value;
+
+use super::{Pass, Stop};
+
+/// So many dry runs of one operation are under way at once.
+const PARALLEL: usize = 16;
+
+/// What is refused: the objects and why.
+pub async fn refused(pass: &Pass<'_>, plan: &Plan) -> Result<Vec<(ObjectKey, String)>, Stop> {
+    let unknown = unknown_kinds(pass, plan).await?;
+    if !unknown.is_empty() {
+        return Ok(unknown);
+    }
+    let waves = plan.waves.iter().filter(|wave| !wave.apply.is_empty()).count();
+    if waves < 2 {
+        return Ok(Vec::new());
+    }
+    let tries: Vec<_> = plan.steps().filter(|step| can_be_tried(step)).map(|step| tried(pass, step)).collect();
+    let outcomes: Vec<_> = stream::iter(tries).buffered(PARALLEL).collect().await;
+    outcomes.into_iter().filter_map(Result::transpose).collect()
+}
+
+async fn unknown_kinds(pass: &Pass<'_>, plan: &Plan) -> Result<Vec<(ObjectKey, String)>, Stop> {
+    let mut asked: HashSet<(&str, &str, &str)> = HashSet::new();
+    let mut unknown = Vec::new();
+    for step in plan.steps().filter(|step| !step.options.skip_dry_run_on_missing) {
+        let Some(object) = &step.object else { continue };
+        let kind = (object.group(), object.version(), object.kind());
+        if !asked.insert(kind) || is_defined(plan, object) {
+            continue;
+        }
+        match pass.ctx.cluster.kind_of(object).await {
+            Ok(_) => {}
+            Err(error @ ClusterError::UnknownKind { .. }) => unknown.push((
+                step.key.clone(),
+                format!("{error}; if it comes with this sync, set the sync option SkipDryRunOnMissingResource=true"),
+            )),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(unknown)
+}
+
+/// Whether the operation brings the object's kind itself.
+fn is_defined(plan: &Plan, object: &Object) -> bool {
+    plan.steps().filter_map(|step| step.object.as_ref()).any(|candidate| {
+        let text = |pointer: &str| candidate.at(pointer).and_then(Value::as_str);
+        candidate.kind() == "CustomResourceDefinition"
+            && text("/spec/group") == Some(object.group())
+            && text("/spec/names/kind") == Some(object.kind())
+    })
+}
+
+/// Whether a dry run says what the write will: not for what is deleted first, nor for kinds that may not be there yet.
+fn can_be_tried(step: &Step) -> bool {
+    let plain = matches!(step.action, Action::Create | Action::Update);
+    plain && step.hook.is_none() && !step.options.force && !step.options.skip_dry_run_on_missing
+}
+
+/// Only what is wrong with the object itself counts. A quota, a webhook that is not there yet, an address that an earlier wave
+/// sets free may look different when its turn comes.
+async fn tried(pass: &Pass<'_>, step: &Step) -> Result<Option<(ObjectKey, String)>, Stop> {
+    let Some(object) = &step.object else { return Ok(None) };
+    let options = ApplyOptions {
+        dry_run: true,
+        validate: if step.options.validate { Validate::Strict } else { Validate::Ignore },
+        ..ApplyOptions::default()
+    };
+    match pass.writer.apply(object, &options).await {
+        Err(error @ (ClusterError::Invalid { .. } | ClusterError::Immutable { .. })) if !is_taken(&error) => {
+            Ok(Some((step.key.clone(), error.to_string())))
+        }
+        Err(error) if error.is_transient() => Err(Stop::Later(error.to_string())),
+        _ => Ok(None),
+    }
+}
+
+fn is_taken(error: &ClusterError) -> bool {
+    let text = error.to_string();
+    ["already allocated", "denied the request", "failed calling webhook"].iter().any(|words| text.contains(words))
+}

@@ -1,0 +1,55 @@
+//! Objects that two applications want. The one that has it keeps it for as long as it wants it, and then the other one takes it
+//! over: they do not take it from each other in turns, and what moves from one application to another is not deleted between.
+
+use std::sync::Arc;
+
+use engine::ownership::{Tracking, owner_of};
+use resources::{Object, ObjectKey};
+
+use super::{Cause, Causes, Pass};
+use crate::registry::Managed;
+use crate::{AppId, Context};
+
+/// The application that has this live object and wants it, if that is another one than the pass's.
+pub fn holder(pass: &Pass<'_>, live: &Object) -> Option<String> {
+    let owner = owner_of(live, &Tracking::default())?;
+    let id = AppId::of_tracking_name(&owner, pass.ctx.namespace());
+    if id == pass.managed.id {
+        return None;
+    }
+    let managed = pass.ctx.registry.get(&id)?;
+    wants(&managed, &live.key()).then_some(owner)
+}
+
+/// An application that wants an object that this one has and wants no longer.
+pub fn heir(ctx: &Context, id: &AppId, key: &ObjectKey) -> Option<String> {
+    let heir = ctx.registry.all().into_iter().find(|other| other.id != *id && wants(other, key))?;
+    Some(heir.id.tracking_name(ctx.namespace()))
+}
+
+fn wants(managed: &Managed, key: &ObjectKey) -> bool {
+    let state = managed.state();
+    if state.application.is_being_deleted() {
+        return false;
+    }
+    match &state.desired {
+        Some(desired) => desired.objects.iter().any(|object| object.name() == key.name && object.key() == *key),
+        // It has not rendered since the start; its status says what it had.
+        None => state.application.status.iter().flat_map(|status| &status.resources).any(|resource| {
+            resource.name == key.name
+                && resource.kind == key.kind
+                && resource.group == key.group
+                && resource.namespace == key.namespace
+                && !resource.requires_pruning
+        }),
+    }
+}
+
+/// Those that left an object to another application look again: this one has let objects go.
+pub fn wake(ctx: &Arc<Context>, id: &AppId) {
+    for other in ctx.registry.all() {
+        if other.id != *id && other.state().shares {
+            ctx.queue.push(other.id.clone(), Causes::of(Cause::Live));
+        }
+    }
+}
