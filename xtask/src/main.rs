@@ -15,6 +15,7 @@ usage: cargo xtask COMMAND
   test [NAME]  everything that CI runs: formatting, clippy, unit tests, end-to-end tests
   e2e [NAME]  end-to-end tests only
   bench [NAME]  measure Lockstep beside its floor and print the ratios
+  corpus      record again what manifests become in a cluster (tests/corpus)
   setup       install what the tests need and cargo does not bring: RabbitMQ (Debian), and the Go programs
 
 The Go programs (a local Kubernetes control plane, Gitea, helm, kustomize) are built once and kept in ~/.cache/lockstep, or in
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         "test" => setup().and_then(|()| test(&rest)),
         "e2e" => setup().and_then(|()| e2e(&rest)),
         "bench" => setup().and_then(|()| bench(&rest)),
+        "corpus" => setup().and_then(|()| corpus()),
         "setup" => setup(),
         _ => {
             eprintln!("{USAGE}");
@@ -88,6 +90,11 @@ fn bench(arguments: &[String]) -> anyhow::Result<()> {
         bail!("the benchmark did not end well");
     }
     Ok(())
+}
+
+fn corpus() -> anyhow::Result<()> {
+    step("building the recorder", || cargo(&["build", "--quiet", "--workspace"]))?;
+    run(&mut Command::new(target().join("debug/corpus")))
 }
 
 /// What neither cargo nor Go brings.

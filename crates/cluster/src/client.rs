@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use kube::client::Body;
@@ -10,7 +11,7 @@ use kube::core::response::Status;
 use resources::{Object, ObjectKey};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::{Semaphore, watch};
 
 use crate::discovery::{ApiKind, Discovery};
@@ -686,10 +687,15 @@ pub(crate) struct Target<'a> {
 impl Target<'_> {
     /// The object as it is sent: an apply must not carry managed fields, and a cluster-scoped object no namespace.
     fn body(&self, object: &Object) -> Vec<u8> {
-        if !self.strip_namespace && object.at("/metadata/managedFields").is_none() {
+        let data = secret_data(object);
+        if !self.strip_namespace && data.is_none() && object.at("/metadata/managedFields").is_none() {
             return object.0.to_string().into_bytes();
         }
         let mut object = object.0.clone();
+        if let (Some(data), Some(map)) = (data, object.as_object_mut()) {
+            map.shift_remove("stringData");
+            map.insert("data".into(), Value::Object(data));
+        }
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.shift_remove("managedFields");
             if self.strip_namespace {
@@ -698,6 +704,23 @@ impl Target<'_> {
         }
         object.to_string().into_bytes()
     }
+}
+
+/// What `data` and `stringData` of a Secret become. The API server would remember us as the owner of `stringData`, which it does
+/// not keep: a key that goes from there would stay in `data` for ever. `None`: nothing to do, or the API server refuses it.
+fn secret_data(object: &Object) -> Option<Map<String, Value>> {
+    if !object.group().is_empty() || object.kind() != "Secret" {
+        return None;
+    }
+    let text = object.0.get("stringData")?.as_object()?;
+    let mut data = match object.0.get("data") {
+        None | Some(Value::Null) => Map::new(),
+        Some(data) => data.as_object()?.clone(),
+    };
+    for (name, value) in text {
+        data.insert(name.clone(), BASE64_STANDARD.encode(value.as_str()?).into());
+    }
+    Some(data)
 }
 
 /// A name as part of a path. Manifests are not trusted: a name must not lead to another resource.
@@ -761,6 +784,22 @@ mod tests {
         }
         for bad in ["", ".", "..", "../secrets/x", "a/b", "a%2fb", "a?dryRun=All", "a#b", "a b", "ä", "a\nb"] {
             assert!(segment(bad, "metadata.name", &subject).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_secrets_is_sent_as_data() {
+        for (secret, want) in [
+            (json!({"stringData": {"a": "hello"}}), Some(json!({"a": "aGVsbG8="}))),
+            (json!({"data": {"a": "eA==", "b": "eA=="}, "stringData": {"a": ""}}), Some(json!({"a": "", "b": "eA=="}))),
+            (json!({"data": null, "stringData": {}}), Some(json!({}))),
+            (json!({"data": {"a": "eA=="}}), None),
+            (json!({"stringData": {"a": 1}}), None),
+            (json!({"kind": "ConfigMap", "stringData": {"a": "b"}}), None),
+        ] {
+            let mut object = json!({"apiVersion": "v1", "kind": "Secret"});
+            object.as_object_mut().unwrap().extend(secret.as_object().unwrap().clone());
+            assert_eq!(secret_data(&Object(object)).map(Value::Object), want, "{secret}");
         }
     }
 

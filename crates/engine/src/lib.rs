@@ -1,4 +1,5 @@
-//! The decisions: what differs ([`compare`]), how well it is ([`health`]), what to do in which order ([`plan`]), whether it may be
+//! The decisions: what differs ([`compare`]), how well it is ([`health`], with what it has brought
+//! about: [`tree`]), what to do in which order ([`plan`]), whether it may be
 //! done now ([`gate`], with what the project permits: [`project`], [`accounts`], [`signatures`]; when: [`windows`]; on whose word:
 //! [`approval`]), which commit is followed ([`pin`]), what must be well first ([`dependencies`]), whether it is time to sync, to
 //! repair or to try again ([`sync`], [`heal`], [`retry`]), and to whom an object belongs ([`ownership`], [`orphans`]).
@@ -39,4 +40,5 @@ pub mod project;
 pub mod retry;
 pub mod signatures;
 pub mod sync;
+pub mod tree;
 pub mod windows;

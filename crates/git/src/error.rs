@@ -172,6 +172,17 @@ pub enum GitError {
         /// What was found.
         message: String,
     },
+    /// A repository on this disk lacks an object.
+    #[error(
+        "{repository}: not everything of the commit is there ({message}); a clone with --filter or --depth lacks what it did \
+         not need: fetch the rest, or clone it whole"
+    )]
+    Incomplete {
+        /// The repository.
+        repository: String,
+        /// What was found.
+        message: String,
+    },
     /// Git failed in a way that has no name here.
     #[error("{repository}: git failed: {message}")]
     Failed {

@@ -35,6 +35,7 @@ mod commit;
 mod credentials;
 mod error;
 mod fetch;
+mod local;
 mod materialize;
 mod mirror;
 mod process;
@@ -50,6 +51,7 @@ pub use credentials::{
     Authentication, Credential, Credentials, NoCredentials, Secret, SecretCredentials, StaticCredentials, Taken,
 };
 pub use error::GitError;
+pub use local::Local;
 pub use materialize::{Limits, Materialized};
 pub use repository::{Fetched, Git, GitConfig, Repository};
 pub use revision::{Resolved, Revision, VersionRange};

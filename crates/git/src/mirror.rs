@@ -2,6 +2,8 @@
 //!
 //! A mirror is a cache: everything in it can be fetched again. So nothing is written through to the disk at once
 //! (`core.fsync=none`), and a mirror that is found damaged is thrown away and made anew.
+//!
+//! A mirror can also borrow: then it has no objects of its own and reads those of a repository on this disk.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -64,6 +66,8 @@ const CONFIG: &str = "\
 pub(crate) struct Mirror {
     folder: PathBuf,
     repository: String,
+    /// Whose objects are read, if not its own.
+    lender: Option<PathBuf>,
     open: RwLock<Option<Arc<Handles>>>,
     trees: TreeCache,
     damaged: AtomicBool,
@@ -100,10 +104,16 @@ impl Mirror {
         Self {
             folder,
             repository,
+            lender: None,
             open: RwLock::new(None),
             trees: TreeCache::default(),
             damaged: AtomicBool::new(false),
         }
+    }
+
+    /// One that reads the objects in another repository's folder of objects, beside those that are put into its own.
+    pub(crate) fn borrowing(folder: PathBuf, repository: String, objects: PathBuf) -> Self {
+        Self { lender: Some(objects), ..Self::new(folder, repository) }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -127,17 +137,26 @@ impl Mirror {
         if let Some(handles) = open.as_ref() {
             return Ok(Arc::clone(handles));
         }
-        create(&self.folder).map_err(GitError::disk(format!("creating {}", self.folder.display())))?;
+        self.create()?;
         self.clear_stale();
         let opened = self.open_objects().or_else(|_| {
             // Whatever stands there, it is no repository.
             let _ = fs::remove_dir_all(&self.folder);
-            create(&self.folder).map_err(GitError::disk(format!("creating {}", self.folder.display())))?;
+            self.create()?;
             self.open_objects()
         })?;
         let handles = Arc::new(Handles { shared: opened, idle: Mutex::new(Vec::new()) });
         *open = Some(Arc::clone(&handles));
         Ok(handles)
+    }
+
+    fn create(&self) -> Result<(), GitError> {
+        let failed = || GitError::disk(format!("creating {}", self.folder.display()));
+        create(&self.folder).map_err(failed())?;
+        let Some(lender) = &self.lender else { return Ok(()) };
+        let mut line = lender.as_os_str().as_encoded_bytes().to_vec();
+        line.push(b'\n');
+        fs::write(self.folder.join("objects/info/alternates"), line).map_err(failed())
     }
 
     fn open_objects(&self) -> Result<gix::ThreadSafeRepository, GitError> {
@@ -219,6 +238,16 @@ impl Mirror {
 
     /// Runs a reading function on a handle of its own.
     pub(crate) fn with<R>(&self, read: impl Fn(&gix::Repository) -> Result<R, GitError>) -> Result<R, GitError> {
+        match self.with_another_look(read) {
+            // What is borrowed cannot be fetched anew.
+            Err(GitError::Damaged { repository, message }) if self.lender.is_some() => {
+                Err(GitError::Incomplete { repository, message })
+            }
+            result => result,
+        }
+    }
+
+    fn with_another_look<R>(&self, read: impl Fn(&gix::Repository) -> Result<R, GitError>) -> Result<R, GitError> {
         let before = self.is_damaged();
         match self.with_open(&read) {
             Err(GitError::Damaged { .. }) if !before => {
@@ -274,6 +303,21 @@ impl Mirror {
                 }
             }
             Err(self.not_a_commit(id))
+        })
+    }
+
+    /// The commit, if it is here.
+    pub(crate) fn commit_id(&self, commit: &Commit) -> Result<ObjectId, GitError> {
+        let absent = || GitError::NotFetched { repository: self.repository.clone(), commit: commit.to_string() };
+        self.peel(commit.id()?)?.ok_or_else(absent)
+    }
+
+    /// A commit's folder.
+    pub(crate) fn root(&self, commit: ObjectId) -> Result<ObjectId, GitError> {
+        self.with(|repository| {
+            let found = repository.find_commit(commit).map_err(|e| self.damage(e))?;
+            // What came whole and makes no sense was pushed like this: fetching it anew would not mend it.
+            found.tree_id().map(gix::Id::detach).map_err(|_| self.not_a_commit(commit))
         })
     }
 

@@ -360,18 +360,11 @@ impl Repository {
     }
 
     fn commit_id(&self, commit: &Commit) -> Result<ObjectId, GitError> {
-        let absent = || GitError::NotFetched { repository: self.url().to_string(), commit: commit.to_string() };
-        self.mirror().peel(commit.id()?)?.ok_or_else(absent)
+        self.mirror().commit_id(commit)
     }
 
     fn root(&self, commit: ObjectId) -> Result<ObjectId, GitError> {
-        self.mirror().with(|repository| {
-            let commit = repository.find_commit(commit).map_err(|e| self.mirror().damage(e))?;
-            // What came whole and makes no sense was pushed like this: fetching it anew would not mend it.
-            let not_a_commit =
-                |_| GitError::NotACommit { repository: self.url().to_string(), what: commit.id().to_string() };
-            commit.tree_id().map(gix::Id::detach).map_err(not_a_commit)
-        })
+        self.mirror().root(commit)
     }
 
     /// Where a ref stood at the last fetch; nothing while the mirror is damaged.

@@ -472,6 +472,10 @@ pub mod conditions {
     pub const PINNED_WARNING: &str = "PinnedWarning";
     /// Somebody keeps changing what self-heal undoes.
     pub const SELF_HEAL_WARNING: &str = "SelfHealWarning";
+    /// Objects differ from the commit that was synced, and nothing repairs them by itself.
+    pub const DRIFT_WARNING: &str = "DriftWarning";
+    /// A rule of `ignoreDifferences` cannot be applied.
+    pub const IGNORE_DIFFERENCES_WARNING: &str = "IgnoreDifferencesWarning";
 }
 
 impl Condition {

@@ -3,8 +3,9 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use engine::health::{JudgedKind, health, kinds};
+use anyhow::{Context as _, bail};
+use customizations::Customizations;
+use engine::health::{JudgedKind, kinds};
 use resources::{HealthStatus, Object};
 use serde::Serialize;
 
@@ -21,6 +22,9 @@ pub struct Args {
     /// input. May be repeated.
     #[arg(short, long = "file", value_name = "FILE", required_unless_present = "kinds")]
     files: Vec<PathBuf>,
+    /// A manifest of the ConfigMap argocd-cm, whose Lua judges the kinds that it is for; `-` is the standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "kinds")]
+    config: Option<PathBuf>,
     /// How the answers are printed.
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
@@ -49,8 +53,8 @@ struct Answer {
 }
 
 impl Answer {
-    fn of(object: &Object) -> Self {
-        let (status, message) = match health(object) {
+    fn of(object: &Object, customizations: &Customizations) -> Self {
+        let (status, message) = match customizations.health(object) {
             Some(health) => (health.status, health.message),
             None => (HealthStatus::Healthy, NOTHING_TO_JUDGE.into()),
         };
@@ -71,9 +75,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let text = if args.kinds {
         print_kinds(args.output)?
     } else {
+        let customizations = match &args.config {
+            Some(file) => config(file)?,
+            None => Customizations::default(),
+        };
+        for warning in customizations.warnings() {
+            eprintln!("warning: {warning}");
+        }
         let mut answers = Vec::new();
         for file in &args.files {
-            answers.extend(judge(&read(file)?).with_context(|| format!("cannot read {}", shown(file)))?);
+            answers
+                .extend(judge(&read(file)?, &customizations).with_context(|| format!("cannot read {}", shown(file)))?);
         }
         match args.output {
             Output::Text => answers.iter().map(|answer| answer.line() + "\n").collect(),
@@ -87,8 +99,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-fn judge(text: &str) -> Result<Vec<Answer>, render::Unreadable> {
-    Ok(render::objects(text)?.iter().map(Answer::of).collect())
+fn judge(text: &str, customizations: &Customizations) -> Result<Vec<Answer>, render::Unreadable> {
+    Ok(render::objects(text)?.iter().map(|object| Answer::of(object, customizations)).collect())
+}
+
+/// The ConfigMap in a file: that called argocd-cm, or the only one.
+fn config(file: &Path) -> anyhow::Result<Customizations> {
+    let objects = render::objects(&read(file)?).with_context(|| format!("cannot read {}", shown(file)))?;
+    let config_maps: Vec<&Object> =
+        objects.iter().filter(|object| object.kind() == "ConfigMap" && object.group().is_empty()).collect();
+    let named = config_maps.iter().find(|config_map| config_map.name() == "argocd-cm");
+    match (named, config_maps.as_slice()) {
+        (Some(config_map), _) | (None, [config_map]) => Ok(Customizations::of_config_map(config_map)),
+        _ => bail!("{} has no ConfigMap argocd-cm: give its manifest with --config", shown(file)),
+    }
 }
 
 fn print_kinds(output: Output) -> anyhow::Result<String> {
@@ -143,7 +167,7 @@ metadata: {name: a}
 
     #[test]
     fn one_line_for_each_object() {
-        let lines: Vec<String> = judge(OBJECTS).unwrap().iter().map(Answer::line).collect();
+        let lines: Vec<String> = judge(OBJECTS, &Customizations::default()).unwrap().iter().map(Answer::line).collect();
         assert_eq!(
             lines,
             [
@@ -157,7 +181,7 @@ metadata: {name: a}
 
     #[test]
     fn json_has_every_field() {
-        let answers = serde_json::to_value(judge(OBJECTS).unwrap()).unwrap();
+        let answers = serde_json::to_value(judge(OBJECTS, &Customizations::default()).unwrap()).unwrap();
         let wanted = serde_json::json!({
             "group": "external-secrets.io", "kind": "ExternalSecret", "namespace": "dev", "name": "token",
             "status": "Degraded", "message": "no such\n  key",
@@ -172,7 +196,7 @@ metadata: {name: a}
         let file = folder.path().join("objects.yaml");
         std::fs::write(&file, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\nkind: ConfigMap\n").unwrap();
         let run = |file: &Path| {
-            let args = Args { files: vec![file.into()], output: Output::Text, kinds: false };
+            let args = Args { files: vec![file.into()], config: None, output: Output::Text, kinds: false };
             format!("{:#}", run(&args).unwrap_err())
         };
         let wanted =
@@ -181,6 +205,65 @@ metadata: {name: a}
         assert!(run(&folder.path().join("gone.yaml")).contains("gone.yaml: No such file"));
         std::fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
         assert!(run(&file).contains("is not UTF-8 text"));
+    }
+
+    const CONFIG: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: other}
+data: {resource.customizations.health.ConfigMap: \"return {status = 'Degraded'}\"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: argocd-cm, namespace: argocd}
+data:
+  resource.customizations.health.example.com_Widget: |
+    return { status = \"Degraded\", message = obj.metadata.name .. \" is broken\" }
+  resource.customizations.health.external-secrets.io_ExternalSecret: |
+    return { status = \"Healthy\" }
+  resource.customizations.health.cert-manager.io_Certificate: |
+    return { status = obj.spec.status }
+";
+
+    #[test]
+    fn the_lua_of_argocd_cm_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("argocd-cm.yaml");
+        std::fs::write(&file, CONFIG).unwrap();
+        let customizations = config(&file).unwrap();
+        let lines: Vec<String> = judge(OBJECTS, &customizations).unwrap().iter().map(Answer::line).collect();
+        assert_eq!(
+            lines,
+            [
+                "cert-manager.io/Certificate dev/web Unknown health.cert-manager.io_Certificate:1: attempt to index field \
+                 'spec' (a nil value)",
+                "ConfigMap dev/settings Healthy nothing to judge",
+                "external-secrets.io/ExternalSecret dev/token Healthy",
+                "example.com/Widget a Degraded a is broken",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_config_is_the_config_map_argocd_cm_or_the_only_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        let (only, _) = CONFIG.split_once("---\n").unwrap();
+        std::fs::write(&file, only).unwrap();
+        assert!(!config(&file).unwrap().digest().is_empty());
+        for text in [format!("{only}---\n{}", only.replace("other", "another")), OBJECTS.replace("ConfigMap", "Secret")]
+        {
+            std::fs::write(&file, text).unwrap();
+            let error = format!("{:#}", config(&file).unwrap_err());
+            assert_eq!(
+                error,
+                format!("{} has no ConfigMap argocd-cm: give its manifest with --config", file.display())
+            );
+        }
+        std::fs::write(&file, "a: [").unwrap();
+        let error = format!("{:#}", config(&file).unwrap_err());
+        assert!(error.starts_with(&format!("cannot read {}: document 1", file.display())), "{error}");
+        assert!(format!("{:#}", config(&folder.path().join("gone")).unwrap_err()).contains("gone: No such file"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod app;
 mod bus_address;
 mod deliveries;
+mod diff;
 mod health;
 mod up;
 mod webhook;
@@ -48,6 +49,11 @@ enum Command {
     /// See how applications are, what a sync would do, and have it done.
     #[command(subcommand)]
     App(app::Command),
+    /// Show what a change in Git changes in the manifests, without any cluster. Exit code 1: they differ; 2: it cannot be told.
+    ///
+    /// PATH is a folder that a source could name (plain manifests, a kustomization, a chart), or a file with manifests. The
+    /// Applications in what it renders to are rendered too, as they say it, as far as their sources are in this repository.
+    Diff(diff::Args),
     /// Say how well the objects of a file are, such as the output of `kubectl get -o yaml`.
     Health(health::Args),
 }
@@ -115,6 +121,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Webhook(command) => webhook::run(command).await,
         Command::Deliveries(command) => deliveries::run(command).await,
         Command::App(command) => return app::run(command).await,
+        Command::Diff(args) => return Ok(app::or_two(diff::run(args).await)),
         Command::Health(args) => health::run(&args),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use bus::Bus;
 use cluster::{Cluster, LiveStore};
+use engine::health::Health;
 use git::{Git, RepositoryKey, RepositoryUrl};
 use render::Renderer;
-use resources::{ObjectKey, annotations};
+use resources::{Destination, Object, ObjectKey, annotations};
 use serde_json::json;
 
 use crate::application_sets::ApplicationSets;
 use crate::config::WorkerConfig;
+use crate::customizations::Current;
 use crate::feedback::{Confirmation, Publisher};
 use crate::heads::Heads;
 use crate::index::{Index, Tracked};
@@ -64,6 +66,8 @@ pub struct Context {
     pub metrics: WorkerMetrics,
     /// What the cluster is: version and API versions, for Helm.
     pub capabilities: Mutex<Capabilities>,
+    /// What `argocd-cm` says.
+    pub customizations: Current,
     /// What namespaces held when orphans were looked for.
     pub(crate) listed: Listed,
     /// Applications that wait for others.
@@ -93,6 +97,18 @@ impl Context {
     /// The cluster's name.
     pub fn cluster_name(&self) -> &str {
         &self.config.cluster
+    }
+
+    /// How well a live object is, by the rules of this cluster.
+    pub fn health(&self, object: &Object) -> Option<Health> {
+        self.customizations.get().customizations.health(object)
+    }
+
+    /// Whether objects of this kind are neither watched nor compared nor written.
+    pub fn is_excluded(&self, group: &str, kind: &str) -> bool {
+        let names =
+            [self.cluster_name(), self.cluster.server(), Destination::IN_CLUSTER_NAME, Destination::IN_CLUSTER_SERVER];
+        self.customizations.get().customizations.is_excluded(group, kind, &names)
     }
 
     /// Whether an application or an ApplicationSet follows the repository.

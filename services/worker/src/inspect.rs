@@ -25,10 +25,10 @@ use serde::Serialize;
 use telemetry::Metrics;
 
 use crate::context::{Context, GROUP, application_key};
+use crate::customizations::CONFIG_MAP;
 use crate::queue::Merge as _;
 use crate::reconcile::compare::Comparison;
 use crate::reconcile::{Cause, Causes, Pass, Stop, compare, gate, plan, render, resolve};
-use crate::timeline::Timeline;
 use crate::{AppId, WorkerConfig, run, watches};
 
 /// The worker's Lease is called so, followed by the name of its cluster.
@@ -241,6 +241,8 @@ async fn load(ctx: &Context, application: &Application) -> anyhow::Result<()> {
             .map_err(|invalid| anyhow::anyhow!("the AppProject {name} is not valid: {invalid}"))?;
         ctx.projects.set(project);
     }
+    let settings = ObjectKey::new("", "ConfigMap", ctx.namespace(), CONFIG_MAP);
+    ctx.customizations.set(ctx.cluster.get(&settings).await?.as_ref());
     if application.annotation(annotations::DEPENDS_ON).is_some() {
         let kind = watches::control_kind(ctx, Application::KIND).await?;
         for object in ctx.cluster.list(&kind, None, None).await? {
@@ -259,15 +261,7 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
     // Not only live objects: nothing is remembered here.
     let mut causes = Causes::of(Cause::Start);
     causes.merge(Causes::of(Cause::Changed));
-    let pass = |application: Application| Pass {
-        ctx,
-        managed: &managed,
-        application: Arc::new(application),
-        causes: &causes,
-        wanted_version: managed.state().wanted_version,
-        timeline: Timeline::default(),
-        writer: ctx.cluster.clone(),
-    };
+    let pass = |application: Application| Pass::new(ctx, &managed, Arc::new(application), &causes);
     let asking = pass(asked.clone());
     let project = gate::permitted(&asking).map_err(told)?;
     let resolved = resolve::resolve(&asking).await.map_err(told)?;

@@ -11,6 +11,7 @@ pub mod application_sets;
 pub mod commands;
 pub mod config;
 pub mod context;
+pub mod customizations;
 pub mod feedback;
 pub mod heads;
 pub mod index;
@@ -29,6 +30,7 @@ pub mod run;
 pub mod sweep;
 pub mod timeline;
 pub mod tracker;
+pub mod tree;
 pub mod wanted;
 pub mod watches;
 

@@ -161,6 +161,7 @@ pub(crate) async fn context(
         queue: Default::default(),
         metrics: WorkerMetrics::register(metrics),
         capabilities: std::sync::Mutex::new(capabilities),
+        customizations: Default::default(),
         listed: Default::default(),
         depending: Default::default(),
         index: Default::default(),
@@ -275,14 +276,15 @@ async fn start_watches(
     tasks: &mut tokio::task::JoinSet<anyhow::Result<()>>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let listed = [CancellationToken::new(), CancellationToken::new(), CancellationToken::new()];
+    let listed = [(); 4].map(|()| CancellationToken::new());
     tasks.spawn(watches::secrets(ctx.clone(), credentials, listed[0].clone(), shutdown.clone()));
     tasks.spawn(watches::app_projects(ctx.clone(), listed[1].clone(), shutdown.clone()));
-    for started in &listed[..2] {
+    tasks.spawn(watches::settings(ctx.clone(), listed[2].clone(), shutdown.clone()));
+    for started in &listed[..3] {
         first(started, tasks).await?;
     }
-    tasks.spawn(watches::applications(ctx.clone(), listed[2].clone(), shutdown.clone()));
-    first(&listed[2], tasks).await?;
+    tasks.spawn(watches::applications(ctx.clone(), listed[3].clone(), shutdown.clone()));
+    first(&listed[3], tasks).await?;
     tasks.spawn(watches::application_sets(ctx.clone(), shutdown.clone()));
     tasks.spawn({
         let (ctx, shutdown) = (ctx.clone(), shutdown.clone());

@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{GROUP, application_key, locked};
+use crate::customizations::CONFIG_MAP;
 use crate::reconcile::{Cause, Causes, resolve};
 use crate::{AppId, Context, projects};
 
@@ -287,6 +288,38 @@ pub(crate) fn take_secret(ctx: &Context, credentials: &SecretCredentials, object
 fn strings(object: &Object, pointer: &str) -> BTreeMap<String, String> {
     let map = object.at(pointer).and_then(|value| value.as_object());
     map.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// Watches `argocd-cm` until the worker is stopped; what it says of compare and health is a cause for every application.
+pub async fn settings(
+    ctx: Arc<Context>,
+    started: CancellationToken,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let kind = ctx.cluster.kind("", Some("v1"), "ConfigMap").await?.context("the cluster serves no ConfigMaps")?;
+    let namespace = ctx.namespace().to_owned();
+    let mut events = pin!(ctx.cluster.watch_one(&kind, Some(&namespace), CONFIG_MAP));
+    loop {
+        let event = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            event = events.next() => event.context("the watch on argocd-cm ended")?,
+        };
+        let changed = match event {
+            Ok(WatchEvent::Restarted(objects)) => ctx.customizations.set(objects.first()),
+            Ok(WatchEvent::Applied(object)) => ctx.customizations.set(Some(&object)),
+            Ok(WatchEvent::Deleted(_)) => ctx.customizations.set(None),
+            Err(error) => {
+                tracing::warn!(%error, "watch.failed: {CONFIG_MAP}");
+                continue;
+            }
+        };
+        if changed {
+            for managed in ctx.registry.all() {
+                ctx.queue.push(managed.id.clone(), Causes::of(Cause::Changed));
+            }
+        }
+        started.cancel();
+    }
 }
 
 /// Turns changes of live objects into entries of the queue until the worker is stopped.

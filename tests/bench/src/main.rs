@@ -10,6 +10,7 @@ mod push;
 mod sight;
 mod source;
 mod stage;
+mod sync;
 mod table;
 mod webhook;
 
@@ -55,6 +56,8 @@ enum What {
     Memory,
     /// From a change by somebody else to its repair.
     Drift,
+    /// One application with 1,000 objects.
+    Sync,
     /// Everything.
     All,
 }
@@ -76,7 +79,10 @@ async fn main() -> anyhow::Result<()> {
     if args.wants(What::Webhook) {
         (results.webhook, results.shares) = webhook::measure(&args.log).await?;
     }
-    if args.what != What::Webhook {
+    if args.wants(What::Sync) {
+        results.sync = sync::measure(&args.log).await?;
+    }
+    if !matches!(args.what, What::Webhook | What::Sync) {
         for &count in &args.applications {
             measure(&args, count, &mut results).await?;
         }
@@ -102,6 +108,7 @@ struct Results {
     shares: String,
     memory: Vec<Row>,
     drift: Vec<Row>,
+    sync: Vec<Row>,
 }
 
 /// Everything at one number of applications, on one stage.
@@ -163,6 +170,7 @@ impl Results {
             webhook,
             Section::new("memory", self.memory),
             Section::new("drift", self.drift),
+            Section::new("sync", self.sync),
         ];
         all.into_iter().filter(|section| !section.rows.is_empty()).collect()
     }

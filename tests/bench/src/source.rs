@@ -200,11 +200,11 @@ pub fn config_map_object(application: usize, namespace: &str, release: &str) -> 
     }))
 }
 
-fn data(stream: &mut String, text: &str) {
+pub fn data(stream: &mut String, text: &str) {
     let _ = write!(stream, "data {}\n{text}\n", text.len());
 }
 
-async fn import(path: &Path, stream: &str) -> anyhow::Result<()> {
+pub async fn import(path: &Path, stream: &str) -> anyhow::Result<()> {
     let mut command = command(path);
     let mut child = command.args(["fast-import", "--quiet"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut input = child.stdin.take().context("git has no input")?;

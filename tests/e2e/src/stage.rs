@@ -277,6 +277,7 @@ impl Setting<'_> {
             format!("--kustomize={}", self.tools[1].display()),
             "--forge-unlimited".into(),
             "--poll-interval=0".into(),
+            "--application-namespaces=team-*".into(),
             format!("--redelivery-interval={}", self.interval),
         ];
         let ready = format!("http://127.0.0.1:{admin}/readyz");

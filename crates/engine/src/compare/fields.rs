@@ -141,7 +141,8 @@ fn read<'a>(entry: &'a Value, ours: &[String], ignored: &[&Pattern]) -> Option<E
         return None;
     }
     let manager = text("manager").unwrap_or_default();
-    let root = entry.get("fieldsV1")?.as_object()?;
+    // Below the root, an empty set stands for all that is there.
+    let root = entry.get("fieldsV1")?.as_object().filter(|root| !root.is_empty())?;
     let role = if ignored.iter().any(|pattern| pattern.matches(manager)) {
         Role::Ignored
     } else if !ours.iter().any(|own| own == manager) {

@@ -1,8 +1,16 @@
 //! `ignoreDifferences`: rules made ready for many comparisons.
+//!
+//! A place is ignored when a rule selects it in the desired object or in the live one. Argo CD deletes what a rule selects from
+//! both sides, so that a condition that holds on one side only (`select(.replicas > 3)`) makes a difference of its own; here the
+//! two places are the same one.
+
+use std::sync::Arc;
 
 use resources::{IgnoreDifference, Object};
 use serde_json::Value;
 
+use super::jq::Filter;
+use super::places::Places;
 use crate::glob::Pattern;
 
 /// One step of a path to ignore.
@@ -22,13 +30,14 @@ pub(super) struct Rule {
     kind: Pattern,
     name: Option<Pattern>,
     namespace: Option<Pattern>,
-    pub(super) paths: Vec<Vec<Step>>,
-    pub(super) managers: Vec<Pattern>,
+    paths: Vec<Vec<Step>>,
+    filters: Vec<Arc<Filter>>,
+    managers: Vec<Pattern>,
 }
 
 impl Rule {
     pub(super) fn new(source: &IgnoreDifference, warnings: &mut Vec<String>) -> Self {
-        let mut paths = Vec::new();
+        let (mut paths, mut filters) = (Vec::new(), Vec::new());
         for pointer in &source.json_pointers {
             match parse_pointer(pointer) {
                 Some(path) => paths.push(path),
@@ -38,10 +47,14 @@ impl Rule {
             }
         }
         for expression in &source.jq_path_expressions {
-            match parse_jq(expression) {
-                Some(path) => paths.push(path),
-                None => warnings.push(format!(
-                    "ignoreDifferences: the jq expression {expression:?} is more than a path and is not applied; use a path such as \
+            if let Some(path) = parse_jq(expression) {
+                paths.push(path);
+                continue;
+            }
+            match Filter::new(expression) {
+                Ok(filter) => filters.push(Arc::new(filter)),
+                Err(reason) => warnings.push(format!(
+                    "ignoreDifferences: the jq expression {expression:?} is not applied: {reason}; use a path such as \
                      .spec.replicas or .spec.containers[] | select(.name == \"app\") | .image"
                 )),
             }
@@ -53,6 +66,7 @@ impl Rule {
             name: optional(&source.name),
             namespace: optional(&source.namespace),
             paths,
+            filters,
             managers: source.managed_fields_managers.iter().map(|manager| Pattern::new(manager)).collect(),
         }
     }
@@ -65,10 +79,121 @@ impl Rule {
     }
 }
 
-/// The rest of the paths that lead through a place. `None`: the place itself is ignored.
-pub(super) type Rest<'r> = Vec<&'r [Step]>;
+/// What the rules ignore of one object, desired and live.
+#[derive(Default)]
+pub(super) struct Ignored<'r> {
+    steps: Vec<&'r [Step]>,
+    desired: Places,
+    live: Places,
+    /// Managers whose fields are ignored.
+    pub(super) managers: Vec<&'r Pattern>,
+    /// Expressions that failed, as sentences. They ignore nothing.
+    pub(super) warnings: Vec<String>,
+}
 
-fn advance<'r>(rest: &[&'r [Step]], takes: impl Fn(&Step) -> bool) -> Option<Rest<'r>> {
+impl<'r> Ignored<'r> {
+    pub(super) fn of(rules: &'r [Rule], desired: &Object, live: &Object) -> Self {
+        let mut ignored = Self::default();
+        let secret = desired.group().is_empty() && desired.kind() == "Secret";
+        for rule in rules.iter().filter(|rule| rule.applies_to(desired)) {
+            ignored.steps.extend(rule.paths.iter().map(Vec::as_slice));
+            ignored.managers.extend(&rule.managers);
+            for filter in &rule.filters {
+                match (filter.places(&desired.0), filter.places(&live.0)) {
+                    (Ok(desired), Ok(live)) => {
+                        ignored.desired.absorb(desired);
+                        ignored.live.absorb(live);
+                    }
+                    (Err(reason), _) | (_, Err(reason)) => {
+                        // What went wrong is told with the value that it went wrong on.
+                        let reason = if secret { "it fails on this Secret".to_owned() } else { reason };
+                        ignored.warnings.push(format!(
+                            "ignoreDifferences: the jq expression {:?} is not applied: {reason}",
+                            filter.expression()
+                        ));
+                    }
+                }
+            }
+        }
+        if secret {
+            ignored.desired.join("data", "stringData");
+            ignored.live.join("data", "stringData");
+        }
+        ignored
+    }
+
+    /// Whether nothing is.
+    pub(super) fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.desired.is_empty() && self.live.is_empty() && self.managers.is_empty()
+    }
+
+    /// What is ignored, seen from the root.
+    pub(super) fn marks(&self) -> Marks<'_> {
+        let some = |places: &'_ Places| !places.is_empty();
+        Marks {
+            steps: self.steps.clone(),
+            desired: Some(&self.desired).filter(|places| some(places)),
+            live: Some(&self.live).filter(|places| some(places)),
+        }
+    }
+}
+
+/// What is ignored below a place that is not itself ignored.
+#[derive(Clone, Default)]
+pub(super) struct Marks<'r> {
+    /// The rest of the paths that lead through this place.
+    steps: Vec<&'r [Step]>,
+    desired: Option<&'r Places>,
+    live: Option<&'r Places>,
+}
+
+impl<'r> Marks<'r> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.desired.is_none() && self.live.is_none()
+    }
+
+    /// Those below a field. `None`: the field itself is ignored.
+    pub(super) fn field(&self, name: &str) -> Option<Self> {
+        if self.is_empty() {
+            return Some(Self::default());
+        }
+        let steps = advance(&self.steps, |step| match step {
+            Step::Field(field) => field == name,
+            Step::Each => true,
+            Step::Where(..) => false,
+        })?;
+        let below = |places: Option<&'r Places>| places.and_then(|places| places.field(name));
+        Self::at(steps, below(self.desired), below(self.live))
+    }
+
+    /// Those below an item of a list, given with its index on the sides that have it. `None`: the item itself is ignored.
+    pub(super) fn item(&self, desired: Option<(usize, &Value)>, live: Option<(usize, &Value)>) -> Option<Self> {
+        if self.is_empty() {
+            return Some(Self::default());
+        }
+        let steps = advance(&self.steps, |step| {
+            let Some((index, item)) = desired.or(live) else { return false };
+            match step {
+                Step::Field(field) => field.parse() == Ok(index),
+                Step::Each => true,
+                Step::Where(path, value) => {
+                    let found = path.iter().try_fold(item, |item, field| item.get(field));
+                    found.unwrap_or(&Value::Null) == value
+                }
+            }
+        })?;
+        let below = |places: Option<&'r Places>, item: Option<(usize, &Value)>| places?.item(item?.0);
+        Self::at(steps, below(self.desired, desired), below(self.live, live))
+    }
+
+    fn at(steps: Vec<&'r [Step]>, desired: Option<&'r Places>, live: Option<&'r Places>) -> Option<Self> {
+        let whole = desired.is_some_and(Places::is_whole) || live.is_some_and(Places::is_whole);
+        (!whole).then_some(Self { steps, desired, live })
+    }
+}
+
+/// The rest of the paths that lead through a step. `None`: one ends there.
+fn advance<'r>(rest: &[&'r [Step]], takes: impl Fn(&Step) -> bool) -> Option<Vec<&'r [Step]>> {
     let mut out = Vec::new();
     for path in rest {
         let Some((first, tail)) = path.split_first() else { continue };
@@ -80,25 +205,6 @@ fn advance<'r>(rest: &[&'r [Step]], takes: impl Fn(&Step) -> bool) -> Option<Res
         }
     }
     Some(out)
-}
-
-pub(super) fn into_field<'r>(rest: &[&'r [Step]], name: &str) -> Option<Rest<'r>> {
-    advance(rest, |step| match step {
-        Step::Field(field) => field == name,
-        Step::Each => true,
-        Step::Where(..) => false,
-    })
-}
-
-pub(super) fn into_item<'r>(rest: &[&'r [Step]], index: usize, item: &Value) -> Option<Rest<'r>> {
-    advance(rest, |step| match step {
-        Step::Field(field) => field.parse() == Ok(index),
-        Step::Each => true,
-        Step::Where(path, value) => {
-            let found = path.iter().try_fold(item, |item, field| item.get(field));
-            found.unwrap_or(&Value::Null) == value
-        }
-    })
 }
 
 /// An RFC 6901 pointer. The whole document cannot be ignored.

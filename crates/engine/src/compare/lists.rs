@@ -77,6 +77,26 @@ fn known_keys(parent: Option<&str>, field: &str) -> &'static [&'static str] {
     }
 }
 
+/// Maps of the built-in types that count as one value: whoever changes a part of one owns all of it.
+pub(super) fn is_atomic_map(field: &str) -> bool {
+    matches!(
+        field,
+        "selector"
+            | "podSelector"
+            | "namespaceSelector"
+            | "objectSelector"
+            | "labelSelector"
+            | "nodeSelector"
+            | "fieldRef"
+            | "resourceFieldRef"
+            | "configMapKeyRef"
+            | "secretKeyRef"
+            | "matchConstraints"
+            | "matchResources"
+            | "paramRef"
+    )
+}
+
 /// What a key field means where the manifest leaves it out.
 pub(super) fn key_default(key: &str) -> Option<&'static str> {
     (key == "protocol").then_some("TCP")

@@ -5,14 +5,21 @@
 //! says so) and the manifest no longer has it. Where neither managed fields nor the built-in types can tell what was ours, the
 //! place is named in [`Difference::doubts`]: there a dry-run apply is worth its call, and [`compare_predicted`] takes its answer.
 
+mod defaults;
 mod fields;
 mod ignore;
+mod jq;
 mod lists;
+mod nature;
 mod normal;
 mod path;
+mod places;
+mod respect;
 mod secret;
+mod versions;
 mod walk;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use resources::{IgnoreDifference, Object};
@@ -21,36 +28,136 @@ use serde_json::Value;
 
 pub use self::fields::Actor;
 use self::fields::{Managed, Role};
-use self::ignore::{Rule, Step, into_field};
+use self::ignore::{Ignored, Rule};
+use self::nature::{KnownField, Nature};
 use self::path::Path;
+pub use self::respect::respecting;
 use self::walk::{Here, Walker};
-use crate::glob::Pattern;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// How to compare, made once and used for many objects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CompareRules {
     rules: Vec<Rule>,
     managers: Vec<String>,
+    settings: Settings,
     warnings: Vec<String>,
 }
 
+impl Default for CompareRules {
+    /// Nothing is ignored, and no manager is ours.
+    fn default() -> Self {
+        Self::new(&[], &[])
+    }
+}
+
 impl CompareRules {
-    /// Rules from `ignoreDifferences` (the application's and the system's) and the field managers that are ours.
-    ///
-    /// Of `jqPathExpressions` those are understood that are paths, with `[]` and `select(.name == "…")`; what is not understood
-    /// is not applied and is named in [`CompareRules::warnings`].
+    /// Rules from an application's `ignoreDifferences`, and the field managers that are ours.
     pub fn new(ignore: &[IgnoreDifference], managers: &[&str]) -> Self {
+        Self::with_system(ignore, &SystemRules::default(), managers)
+    }
+
+    /// The same with what holds for every application.
+    ///
+    /// `jqPathExpressions` may be what `del(…)` takes in jq, as far as it selects and does nothing else. What is not understood
+    /// or not allowed is not applied and is named in [`CompareRules::warnings`].
+    pub fn with_system(ignore: &[IgnoreDifference], system: &SystemRules, managers: &[&str]) -> Self {
         let mut warnings = Vec::new();
-        let rules = ignore.iter().map(|source| Rule::new(source, &mut warnings)).collect();
-        Self { rules, managers: managers.iter().map(|&manager| manager.to_owned()).collect(), warnings }
+        let rules = ignore.iter().chain(&system.ignore).map(|source| Rule::new(source, &mut warnings)).collect();
+        let mut known = Vec::new();
+        for field in &system.known_types {
+            match KnownField::new(&field.group, &field.kind, &field.field, &field.type_name) {
+                Ok(field) => known.push(field),
+                Err(warning) => warnings.push(warning),
+            }
+        }
+        Self {
+            rules,
+            managers: managers.iter().map(|&manager| manager.to_owned()).collect(),
+            settings: Settings {
+                ignore_aggregated_roles: system.ignore_aggregated_roles,
+                ignore_status: system.ignore_status,
+                known,
+            },
+            warnings,
+        }
     }
 
     /// What could not be understood, as sentences for a condition.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
+}
+
+/// How every application's objects are compared: what `argocd-cm` says.
+#[derive(Clone, Debug)]
+pub struct SystemRules {
+    /// `resource.customizations.ignoreDifferences.*`, with the group and kind of the key.
+    pub ignore: Vec<IgnoreDifference>,
+    /// `ignoreAggregatedRoles` of `resource.compareoptions`: the rules of an aggregated ClusterRole are its controller's.
+    pub ignore_aggregated_roles: bool,
+    /// `ignoreResourceStatusField` of `resource.compareoptions`.
+    pub ignore_status: IgnoreStatus,
+    /// `resource.customizations.knownTypeFields.*`.
+    pub known_types: Vec<KnownTypeField>,
+}
+
+impl Default for SystemRules {
+    fn default() -> Self {
+        Self {
+            ignore: Vec::new(),
+            ignore_aggregated_roles: true,
+            ignore_status: IgnoreStatus::default(),
+            known_types: Vec::new(),
+        }
+    }
+}
+
+/// Whose `status` is left out of the comparison when a manifest has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IgnoreStatus {
+    /// Everybody's.
+    #[default]
+    All,
+    /// Those of CustomResourceDefinitions.
+    Crd,
+    /// Nobody's.
+    None,
+}
+
+impl IgnoreStatus {
+    /// Reads a setting: `all`, `crd`, `none` or `off`. `None`: it is none of these.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "" | "all" => Some(Self::All),
+            "crd" => Some(Self::Crd),
+            "none" | "off" | "false" => Some(Self::None),
+            _ => None,
+        }
+    }
+}
+
+/// A field of a custom resource that has a type of Kubernetes. Quantities and durations are already known by the names of their
+/// fields (`cpu`, `limits.*`, `timeout`, `…Interval`); this is for those with other names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownTypeField {
+    /// API group; empty is the core group.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+    /// Where, with dots: `spec.template.spec`. Lists on the way are gone through.
+    pub field: String,
+    /// What: `core/Quantity`, `meta/v1/Duration`, `core/v1/PodSpec`.
+    pub type_name: String,
+}
+
+/// The settings of [`SystemRules`], ready for use.
+#[derive(Clone, Debug)]
+struct Settings {
+    ignore_aggregated_roles: bool,
+    ignore_status: IgnoreStatus,
+    known: Vec<KnownField>,
 }
 
 /// What differs.
@@ -64,6 +171,9 @@ pub struct Difference {
     /// a difference.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
+    /// Rules that could not be applied to this object, as sentences for a condition.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Difference {
@@ -125,7 +235,11 @@ impl fmt::Display for FieldDifference {
             (None, None) => f.write_str("differs")?,
         }
         if let Some(actor) = &self.changed_by {
-            write!(f, " (changed by {})", actor.manager)?;
+            write!(f, " (changed by {}", actor.manager)?;
+            if let Some(time) = &actor.time {
+                write!(f, " at {time}")?;
+            }
+            f.write_str(")")?;
         }
         Ok(())
     }
@@ -159,45 +273,59 @@ pub fn compare_with(
     rules: &CompareRules,
 ) -> Difference {
     let Some(live) = live else { return Difference::missing() };
-    let mut walker = walker(desired, live, rules);
+    let filled = defaults::filled(desired, live);
+    let desired = &*filled;
+    let versions = versions::in_one_version(desired, live);
+    let (wanted, found) = versions.as_ref().map_or((desired, live), |(desired, live)| (&**desired, &**live));
+    let ignored = Ignored::of(&rules.rules, wanted, found);
+    let mut walker = walker(wanted, found, &ignored, rules);
     // Written by kubectl and by Argo CD when they apply on the client's side; our own apply has better knowledge.
-    let last_applied: Option<Value> = match previous {
-        None if !walker.applied => live.annotation(LAST_APPLIED).and_then(|text| serde_json::from_str(text).ok()),
+    let last_applied = match previous {
+        None if !walker.applied => last_applied(live),
         _ => None,
     };
-    let prior = previous.map(|previous| &previous.0).or(last_applied.as_ref());
+    let mut prior = previous.map(|previous| &previous.0).or(last_applied.as_ref());
+    let converted = match (&versions, prior) {
+        (Some((Cow::Owned(_), _)), Some(prior)) => versions::upgraded(&Object(prior.clone())),
+        _ => None,
+    };
+    if let Some(converted) = &converted {
+        prior = Some(&converted.0);
+    }
     if prior.is_none() && walker.managed.entries.is_empty() {
         walker.doubt(&Path::ROOT.child("metadata").child("managedFields"));
     }
-    if desired.version() != live.version() {
+    if versions.is_none() {
         walker.doubt(&Path::ROOT.child("apiVersion"));
     }
-    walk(&mut walker, &desired.0, &live.0, prior, rules, desired);
+    walk(&mut walker, &wanted.0, &found.0, prior, &ignored);
     walker.out
 }
 
 /// Compares the API server's answer to a dry-run apply with what it holds now. Everything counts but what it writes itself.
 pub fn compare_predicted(predicted: &Object, live: &Object, rules: &CompareRules) -> Difference {
-    let mut walker = walker(predicted, live, rules);
+    let versions = versions::in_one_version(predicted, live);
+    let (predicted, live) = versions.as_ref().map_or((predicted, live), |(predicted, live)| (&**predicted, &**live));
+    let ignored = Ignored::of(&rules.rules, predicted, live);
+    let mut walker = walker(predicted, live, &ignored, rules);
+    walker.nature = walker.nature.without_status();
     walker.exact = true;
-    walk(&mut walker, &predicted.0, &live.0, None, rules, predicted);
+    walk(&mut walker, &predicted.0, &live.0, None, &ignored);
     walker.out
 }
 
-fn walker<'a>(desired: &Object, live: &'a Object, rules: &CompareRules) -> Walker<'a> {
-    let ignored: Vec<&Pattern> =
-        rules.rules.iter().filter(|rule| rule.applies_to(desired)).flat_map(|rule| &rule.managers).collect();
-    let managed = Managed::of(live, &rules.managers, &ignored);
-    let core = desired.group().is_empty();
+/// What kubectl and Argo CD left on an object that they applied on the client's side.
+fn last_applied(live: &Object) -> Option<Value> {
+    live.annotation(LAST_APPLIED).and_then(|text| serde_json::from_str(text).ok())
+}
+
+fn walker<'a>(desired: &Object, live: &'a Object, ignored: &Ignored<'_>, rules: &'a CompareRules) -> Walker<'a> {
+    let managed = Managed::of(live, &rules.managers, &ignored.managers);
     Walker {
         applied: managed.any(Role::Applied),
         managed,
-        out: Difference::default(),
-        secret: core && desired.kind() == "Secret",
-        application: desired.group() == "argoproj.io" && desired.kind() == "Application",
-        builtin: crate::kinds::is_builtin_group(desired.group()),
-        aggregated: desired.kind() == "ClusterRole"
-            && desired.at("/aggregationRule").is_some_and(|rule| !rule.is_null()),
+        out: Difference { warnings: ignored.warnings.clone(), ..Difference::default() },
+        nature: Nature::of(desired, &rules.settings),
         exact: false,
     }
 }
@@ -207,22 +335,13 @@ fn walk<'a>(
     desired: &Value,
     live: &'a Value,
     prior: Option<&'a Value>,
-    rules: &'a CompareRules,
-    object: &Object,
+    ignored: &Ignored<'_>,
 ) {
-    let ignore: Vec<&'a [Step]> = rules
-        .rules
-        .iter()
-        .filter(|rule| rule.applies_to(object))
-        .flat_map(|rule| &rule.paths)
-        .map(Vec::as_slice)
-        .collect();
-    let sets = walker.managed.roots();
-    let here = Here { path: &Path::ROOT, sets: &sets, prior, ignore: &ignore, inside: false };
+    let (sets, marks) = (walker.managed.roots(), ignored.marks());
+    let here = Here { path: &Path::ROOT, sets: &sets, prior, ignore: &marks, inside: false };
     walker.value(&here, desired, Some(live));
-    if walker.secret
+    if walker.nature.secret
         && let (Some(desired), Some(live)) = (desired.as_object(), live.as_object())
-        && into_field(&ignore, "data").is_some()
     {
         walker.secret_data(&here, desired, live);
     }

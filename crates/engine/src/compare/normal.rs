@@ -60,7 +60,8 @@ pub(super) fn vanishes_when_zero(field: &str) -> bool {
 pub(super) fn same_scalar(path: &Path<'_>, desired: &Value, live: &Value) -> bool {
     match (desired, live) {
         (Value::String(a), Value::String(b)) => a == b || same_text(path, a, b),
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        // Whole numbers beyond what a float holds exactly are compared as what they are.
+        (Value::Number(a), Value::Number(b)) => a == b || (a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64(),
         (Value::Number(number), Value::String(text)) | (Value::String(text), Value::Number(number)) => {
             number_as_text(path, &number.to_string(), text)
         }

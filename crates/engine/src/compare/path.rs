@@ -57,6 +57,20 @@ impl<'a> Path<'a> {
         }
     }
 
+    /// Whether this is a field, and not an item of a list.
+    pub(super) fn is_field(&self) -> bool {
+        matches!(self.segment, Segment::Field(_))
+    }
+
+    /// The names of the fields that lead here, without the lists between them.
+    pub(super) fn fields(&self) -> Vec<&'a str> {
+        let mut fields = self.parent.map(Path::fields).unwrap_or_default();
+        if let Segment::Field(name) = self.segment {
+            fields.push(name);
+        }
+        fields
+    }
+
     /// How many steps below the root.
     pub(super) fn depth(&self) -> usize {
         self.parent.map_or(0, |parent| parent.depth() + 1)

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use super::ignore::into_field;
 use super::normal::{base64_bytes, is_blank};
 use super::walk::{Here, Walker};
 
@@ -15,13 +14,13 @@ impl<'a> Walker<'a> {
     ) {
         let wanted = Wanted { text: map(desired.get("stringData")), data: map(desired.get("data")) };
         let live = map(live.get("data"));
-        let Some(ignore) = into_field(here.ignore, "data") else { return };
-        let Some(ignore_text) = into_field(here.ignore, "stringData") else { return };
+        let Some(ignore) = here.ignore.field("data") else { return };
+        let Some(ignore_text) = here.ignore.field("stringData") else { return };
         let path = here.path.child("data");
         let sets = self.managed.field(here.sets, "data");
         for name in wanted.names() {
-            let Some(rest) = into_field(&ignore, name) else { continue };
-            if into_field(&ignore_text, name).is_none() {
+            let Some(rest) = ignore.field(name) else { continue };
+            if ignore_text.field(name).is_none() {
                 continue;
             }
             let path = path.child(name);
@@ -34,7 +33,7 @@ impl<'a> Walker<'a> {
         }
         let had = |field: &str, name: &str| here.prior.and_then(|prior| prior.get(field)?.get(name));
         for (name, value) in live.into_iter().flatten().filter(|(name, _)| wanted.value(name).is_none()) {
-            let Some(rest) = into_field(&ignore, name) else { continue };
+            let Some(rest) = ignore.field(name) else { continue };
             let path = path.child(name);
             let sets = self.managed.field(&sets, name);
             let prior = had("data", name).or_else(|| had("stringData", name));
@@ -75,7 +74,8 @@ impl<'d> Wanted<'d> {
         let Some(bytes) = bytes else { return false };
         match live {
             Some(live) if !is_blank(live) => live.as_str().and_then(base64_bytes).is_some_and(|live| live == bytes),
-            _ => bytes.is_empty(),
+            Some(_) => bytes.is_empty(),
+            None => false,
         }
     }
 }

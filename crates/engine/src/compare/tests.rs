@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 
-fn yaml(text: &str) -> Object {
+pub(super) fn yaml(text: &str) -> Object {
     Object(serde_saphyr::from_str(text).unwrap())
 }
 
@@ -23,7 +23,7 @@ fn differences(head: &str, desired: &str, live: &str) -> Vec<String> {
     paths(&compare(&desired, Some(&live), &rules()))
 }
 
-fn paths(difference: &Difference) -> Vec<String> {
+pub(super) fn paths(difference: &Difference) -> Vec<String> {
     difference.fields.iter().map(|field| field.path.clone()).collect()
 }
 
@@ -92,6 +92,53 @@ fn what_api_servers_rewrite_is_no_difference() {
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: a}",
             "{aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: b}}]}, rules: []}",
             "{aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: b}}]}, rules: [{verbs: [get]}]}",
+        ),
+        (
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: widgets.example.com}",
+            "spec: {group: example.com, scope: Namespaced, preserveUnknownFields: false, names: {kind: Widget, plural: widgets}, \
+             conversion: {strategy: Webhook, webhook: {conversionReviewVersions: [v1], \
+             clientConfig: {caBundle: Cg==, service: {name: a, namespace: b}}}}, \
+             versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}, \
+             additionalPrinterColumns: [{name: Age, type: date, jsonPath: .metadata.creationTimestamp, priority: 0}]}]}",
+            "{spec: {group: example.com, scope: Namespaced, \
+             names: {kind: Widget, plural: widgets, singular: widget, listKind: WidgetList}, \
+             conversion: {strategy: Webhook, webhook: {conversionReviewVersions: [v1], \
+             clientConfig: {caBundle: QUJD, service: {name: a, namespace: b, port: 443}}}}, \
+             versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}, \
+             additionalPrinterColumns: [{name: Age, type: date, jsonPath: .metadata.creationTimestamp}]}]}, \
+             status: {acceptedNames: {kind: Widget, plural: widgets}}}",
+        ),
+        (
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: widgets.example.com}",
+            "spec: {scope: Cluster}",
+            "spec: {scope: Cluster, conversion: {strategy: None}}",
+        ),
+        (
+            "apiVersion: v1\nkind: ConfigMap",
+            "metadata: {name: a, annotations: {kubectl.kubernetes.io/last-applied-configuration: '{\"data\":{}}'}}",
+            "metadata: {name: a, annotations: {kubectl.kubernetes.io/last-applied-configuration: '{}'}}",
+        ),
+        (
+            "apiVersion: v1\nkind: ConfigMap",
+            "metadata: {name: a}",
+            "metadata: {name: a, annotations: {kubectl.kubernetes.io/last-applied-configuration: '{}'}}",
+        ),
+        (
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a}",
+            "spec: {rules: [{http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: a, port: {number: '80'}}}}]}}]}",
+            "spec: {rules: [{http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: a, port: {number: 80}}}}]}}]}",
+        ),
+        (
+            DEPLOYMENT,
+            &*pod("{name: a, livenessProbe: {httpGet: {port: '8080', scheme: HTTP}}, ports: [{containerPort: '80'}]}"),
+            &*pod(
+                "{name: a, livenessProbe: {httpGet: {port: 8080, scheme: HTTP}}, ports: [{containerPort: 80, protocol: TCP}]}",
+            ),
+        ),
+        (
+            DEPLOYMENT,
+            "spec: {strategy: {rollingUpdate: {maxSurge: '1'}}}",
+            "spec: {strategy: {rollingUpdate: {maxSurge: 1}}}",
         ),
         (SECRET, "stringData: {a: hello}", "{data: {a: aGVsbG8=}, type: Opaque}"),
         (SECRET, "data: {a: \"aGVs\\nbG8\"}", "data: {a: aGVsbG8=}"),
@@ -247,7 +294,10 @@ fn what_was_ours_and_is_no_longer_wanted_is_a_difference() {
     );
     let replicas = difference.fields.iter().find(|field| field.path == "spec.replicas").unwrap();
     assert_eq!(replicas.changed_by.as_ref().unwrap().manager, "kubectl-edit");
-    assert_eq!(replicas.to_string(), "spec.replicas: live 5, wanted 3 (changed by kubectl-edit)");
+    assert_eq!(
+        replicas.to_string(),
+        "spec.replicas: live 5, wanted 3 (changed by kubectl-edit at 2026-01-02T03:04:05Z)"
+    );
     assert!(difference.doubts.is_empty());
 
     // Without replicas in the manifest both own it, and leaving it out removes nothing.
@@ -321,7 +371,7 @@ fn lists_of_custom_resources() {
     }
 }
 
-trait WithFields {
+pub(super) trait WithFields {
     fn with_fields(self, fields: &str) -> Self;
 }
 
@@ -403,9 +453,131 @@ fn missing_and_versions() {
     let difference = compare(&wanted(), None, &rules());
     assert!(difference.missing && !difference.is_empty());
     assert_eq!(difference.to_string(), "not in the cluster");
-    let live = yaml("{apiVersion: autoscaling/v1, kind: HorizontalPodAutoscaler, metadata: {name: a}}");
-    let desired = yaml("{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: a}}");
+    // What the API server converts, it compares too.
+    let (live, desired) = (yaml("{apiVersion: a.b/v1, kind: A}"), yaml("{apiVersion: a.b/v2, kind: A}"));
     assert!(compare(&desired, Some(&live), &rules()).doubts.contains(&"apiVersion".into()));
+}
+
+#[test]
+fn autoscalers_of_two_versions() {
+    let head = |version: &str| {
+        format!("apiVersion: autoscaling/{version}\nkind: HorizontalPodAutoscaler\nmetadata: {{name: a}}")
+    };
+    let live = "spec: {minReplicas: 1, maxReplicas: 3, metrics: [{type: Resource, resource: {name: cpu, \
+                target: {type: Utilization, averageUtilization: 80}}}]}";
+    for (version, spec, want) in [
+        ("v1", "{maxReplicas: 3, targetCPUUtilizationPercentage: 80}", ""),
+        ("v1", "{maxReplicas: 3}", ""),
+        ("v1", "{maxReplicas: 4, targetCPUUtilizationPercentage: 80}", "spec.maxReplicas"),
+        (
+            "v1",
+            "{maxReplicas: 3, targetCPUUtilizationPercentage: 70}",
+            "spec.metrics[0].resource.target.averageUtilization",
+        ),
+        (
+            "v2beta1",
+            "{maxReplicas: 3, metrics: [{type: Resource, resource: {name: cpu, targetAverageUtilization: 80}}]}",
+            "",
+        ),
+    ] {
+        let (desired, live) = (joined(&head(version), &format!("spec: {spec}")), joined(&head("v2"), live));
+        let difference = compare(&desired, Some(&live), &rules());
+        assert_eq!(paths(&difference).join(" "), want, "{version} {spec}");
+        assert!(!difference.doubts.contains(&"apiVersion".into()));
+    }
+    // What an Argo CD applied as v1 and no longer wants is still known.
+    let mut old = joined(&head("v2"), live);
+    let previous = joined(&head("v1"), "spec: {maxReplicas: 3, minReplicas: 1, targetCPUUtilizationPercentage: 80}");
+    old.set_annotation(LAST_APPLIED, &previous.0.to_string());
+    let desired = joined(&head("v1"), "spec: {maxReplicas: 3}");
+    assert_eq!(paths(&compare(&desired, Some(&old), &rules())), ["spec.minReplicas", "spec.metrics"]);
+}
+
+#[test]
+fn settings_for_every_application() {
+    let cluster_role = |rules: &str| {
+        yaml(&format!(
+            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{name: a}}, \
+             aggregationRule: {{clusterRoleSelectors: []}}, rules: {rules}}}"
+        ))
+    };
+    for (ignore_aggregated_roles, want) in [(true, ""), (false, "rules")] {
+        let system = SystemRules { ignore_aggregated_roles, ..SystemRules::default() };
+        let rules = CompareRules::with_system(&[], &system, &["lockstep"]);
+        let (desired, live) = (cluster_role("[]"), cluster_role("[{verbs: [get]}]"));
+        assert_eq!(paths(&compare(&desired, Some(&live), &rules)).join(" "), want, "{ignore_aggregated_roles}");
+    }
+
+    for (text, crd, other) in [("all", false, false), ("crd", false, true), ("none", true, true), ("off", true, true)] {
+        let ignore_status = IgnoreStatus::parse(text).unwrap();
+        let system = SystemRules { ignore_status, ..SystemRules::default() };
+        let rules = CompareRules::with_system(&[], &system, &["lockstep"]);
+        for (head, counts) in [
+            ("apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: a}", crd),
+            (CUSTOM, other),
+        ] {
+            let desired = joined(head, "status: {phase: Wanted}");
+            let live = joined(head, "status: {phase: Other, more: 1}");
+            let want = if counts { "status.phase" } else { "" };
+            assert_eq!(paths(&compare(&desired, Some(&live), &rules)).join(" "), want, "{text} {head}");
+            assert!(compare_predicted(&desired, &live, &rules).is_empty(), "{text} {head}");
+        }
+    }
+    assert_eq!(IgnoreStatus::parse("some"), None);
+
+    // The application's rules and the system's hold together.
+    let rule = |pointer: &str| IgnoreDifference {
+        group: "*".into(),
+        kind: "*".into(),
+        json_pointers: vec![pointer.into()],
+        ..IgnoreDifference::default()
+    };
+    let system = SystemRules { ignore: vec![rule("/spec/b"), rule("broken")], ..SystemRules::default() };
+    let rules = CompareRules::with_system(&[rule("/spec/a")], &system, &["lockstep"]);
+    let (desired, live) = (joined(CUSTOM, "spec: {a: 1, b: 1, c: 1}"), joined(CUSTOM, "spec: {a: 2, b: 2, c: 2}"));
+    assert_eq!(paths(&compare(&desired, Some(&live), &rules)), ["spec.c"]);
+    assert_eq!(rules.warnings().len(), 1);
+}
+
+#[test]
+fn fields_of_known_types() {
+    let known = |field: &str, type_name: &str| KnownTypeField {
+        group: "example.com".into(),
+        kind: "Widget".into(),
+        field: field.into(),
+        type_name: type_name.into(),
+    };
+    let system = SystemRules {
+        known_types: vec![
+            known("spec.size", "core/Quantity"),
+            known("spec.parts.wait", "meta/v1/Duration"),
+            known("spec.sizes", "core/v1/ResourceList"),
+            known("spec.pod", "core/v1/PodSpec"),
+            known("spec.odd", "Quantity"),
+            known("", "core/Quantity"),
+        ],
+        ..SystemRules::default()
+    };
+    let with_types = CompareRules::with_system(&[], &system, &["lockstep"]);
+    assert_eq!(with_types.warnings().len(), 2, "{:?}", with_types.warnings());
+    for (desired, live, plain, want) in [
+        ("{size: 1000m}", "{size: '1'}", "spec.size", ""),
+        ("{size: 1}", "{size: '1'}", "spec.size", ""),
+        ("{size: 2000m}", "{size: '1'}", "spec.size", "spec.size"),
+        ("{parts: [{wait: 60s}]}", "{parts: [{wait: 1m}]}", "spec.parts[0].wait", ""),
+        ("{parts: {wait: 60s}}", "{parts: {wait: 1m0s}}", "spec.parts.wait", ""),
+        ("{parts: {other: 60s}}", "{parts: {other: 1m}}", "spec.parts.other", "spec.parts.other"),
+        ("{sizes: {gpu: 1k}}", "{sizes: {gpu: '1000'}}", "spec.sizes.gpu", ""),
+        ("{pod: {hostNetwork: false}}", "{pod: {}}", "spec.pod.hostNetwork", ""),
+        // Known by their names, in every kind.
+        ("{pod: {resources: {limits: {cpu: 1000m}}}}", "{pod: {resources: {limits: {cpu: '1'}}}}", "", ""),
+        ("{timeout: 60s, storage: 1Gi}", "{timeout: 1m0s, storage: 1024Mi}", "", ""),
+        ("{odd: 1000m}", "{odd: '1'}", "spec.odd", "spec.odd"),
+    ] {
+        let (desired, live) = (joined(CUSTOM, &format!("spec: {desired}")), joined(CUSTOM, &format!("spec: {live}")));
+        assert_eq!(paths(&compare(&desired, Some(&live), &rules())).join(" "), plain, "{desired:?}");
+        assert_eq!(paths(&compare(&desired, Some(&live), &with_types)).join(" "), want, "{desired:?}");
+    }
 }
 
 #[test]
@@ -443,7 +615,7 @@ fn compare_options() {
     }
 }
 
-fn any_value() -> impl Strategy<Value = Value> {
+pub(super) fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -463,8 +635,14 @@ fn any_value() -> impl Strategy<Value = Value> {
             "value",
             "replicas",
         ]);
+        let named = prop::collection::btree_map("[a-c]", (field.clone(), inner.clone()), 1..4).prop_map(|items| {
+            items.into_iter().map(|(name, (field, value))| json!({field: value, "name": name})).collect::<Value>()
+        });
+        let list = prop::sample::select(vec!["containers", "env"]);
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            (list, named, field.clone(), inner.clone())
+                .prop_map(|(list, items, field, value)| json!({field: value, list: items})),
             prop::collection::vec((field, inner), 0..4).prop_map(|fields| Value::Object(
                 fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
             )),
@@ -472,7 +650,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-fn any_object() -> impl Strategy<Value = Object> {
+pub(super) fn any_object() -> impl Strategy<Value = Object> {
     let kind = prop::sample::select(vec![
         ("apps/v1", "Deployment"),
         ("v1", "ConfigMap"),
@@ -523,6 +701,276 @@ proptest! {
         let after = compare(&desired, Some(&live), &rules());
         prop_assert!(after.is_empty(), "{before}\n{after}");
     }
+}
+
+/// The fields of a manifest as managed fields name them. Lists under these names are keyed by `name`, where their items have one.
+pub(super) fn fields_of(value: &Value) -> Value {
+    let Some(map) = value.as_object() else { return json!({}) };
+    let field = |(name, value): (&String, &Value)| {
+        let inner = match keyed_items(name, value) {
+            Some(items) => items
+                .into_iter()
+                .map(|(key, item)| {
+                    let mut inner = fields_of(item);
+                    inner["."] = json!({});
+                    (format!("k:{}", json!({"name": key})), inner)
+                })
+                .collect(),
+            None => fields_of(value),
+        };
+        (format!("f:{name}"), inner)
+    };
+    // An empty map owns none of what others put into it.
+    fn says(value: &Value) -> bool {
+        value.as_object().map_or(!value.is_null(), |map| map.values().any(says))
+    }
+    Value::Object(map.iter().filter(|(_, value)| says(value)).map(field).collect())
+}
+
+/// The items of a list by their names, if it is one of those that are keyed.
+fn keyed_items<'v>(field: &str, value: &'v Value) -> Option<Vec<(&'v str, &'v Value)>> {
+    let items = value.as_array().filter(|items| matches!(field, "containers" | "env") && !items.is_empty())?;
+    let named: Vec<_> = items.iter().map(|item| Some((item.get("name")?.as_str()?, item))).collect::<Option<_>>()?;
+    let distinct = named.iter().enumerate().all(|(at, (name, _))| named[..at].iter().all(|(other, _)| other != name));
+    distinct.then_some(named)
+}
+
+/// What a server-side apply does to the fields of one map: what was ours and is no longer wanted goes, unless somebody else has it.
+fn drop_fields(live: &mut Value, before: &Value, now: &Value, others: &Value) {
+    for (key, inner) in before.as_object().unwrap().iter().filter(|(key, _)| *key != ".") {
+        let (wanted, shared) = (now.get(key), others.get(key));
+        let empty = json!({});
+        if wanted.is_none() && shared.is_none() {
+            match (key.strip_prefix("f:"), live.as_array().is_some()) {
+                (Some(name), false) => drop(live.as_object_mut().and_then(|map| map.shift_remove(name))),
+                (None, true) => live.as_array_mut().unwrap().retain(|item| key_of(item) != *key),
+                _ => {}
+            }
+            continue;
+        }
+        let child = match key.strip_prefix("f:") {
+            Some(name) => live.get_mut(name),
+            None => live.as_array_mut().and_then(|items| items.iter_mut().find(|item| key_of(item) == *key)),
+        };
+        if let Some(child) = child {
+            drop_fields(child, inner, wanted.unwrap_or(&empty), shared.unwrap_or(&empty));
+        }
+    }
+}
+
+fn key_of(item: &Value) -> String {
+    format!("k:{}", json!({"name": item["name"]}))
+}
+
+/// What a server-side apply then does: what is wanted replaces what is there, item by item in keyed lists.
+fn put_fields(live: &mut Value, desired: &Value, field: &str) {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            for (name, value) in desired.iter().filter(|(_, value)| !value.is_null()) {
+                put_fields(live.entry(name).or_insert(Value::Null), value, name);
+            }
+        }
+        (live, desired) => {
+            if let (Some(_), Some(items)) = (keyed_items(field, live), keyed_items(field, desired)) {
+                let list = live.as_array_mut().unwrap();
+                for (_, item) in items {
+                    match list.iter_mut().find(|other| key_of(other) == key_of(item)) {
+                        Some(other) => put_fields(other, item, ""),
+                        None => list.push(item.clone()),
+                    }
+                }
+            } else {
+                *live = desired.clone();
+            }
+        }
+    }
+}
+
+/// The fields of others that a forced apply leaves to them: those that it does not have, or has with the same value.
+fn left_to_others(others: &mut Value, now: &Value, old: Option<&Value>, new: Option<&Value>) {
+    fn child<'v>(value: Option<&'v Value>, key: &str) -> Option<&'v Value> {
+        match key.strip_prefix("f:") {
+            Some(name) => value?.get(name),
+            None => value?.as_array()?.iter().find(|item| key_of(item) == *key),
+        }
+    }
+    let Some(map) = others.as_object_mut() else { return };
+    map.retain(|key, inner| match now.get(key) {
+        Some(now) if now.as_object().is_some_and(|now| now.is_empty()) => child(old, key) == child(new, key),
+        Some(now) => {
+            left_to_others(inner, now, child(old, key), child(new, key));
+            inner.as_object().is_some_and(|inner| inner.keys().any(|key| key != "."))
+        }
+        None => true,
+    });
+}
+
+/// The parts of an object that a manifest is made of here.
+fn body(object: &Object) -> Value {
+    let part = |name: &str| object.0.get(name).cloned().unwrap_or_default();
+    json!({"spec": part("spec"), "data": part("data"), "metadata": {"labels": part("labels")}})
+}
+
+/// A live object after a server-side apply by us, with managed fields as the API server would write them.
+pub(super) fn applied(live: &Object, desired: &Object) -> Object {
+    let mut live = live.clone();
+    let managers = live.at("/metadata/managedFields").and_then(Value::as_array).cloned().unwrap_or_default();
+    let of = |ours: bool| {
+        let found = managers.iter().find(|entry| (entry["manager"] == "lockstep") == ours);
+        found.map_or_else(|| json!({}), |entry| entry["fieldsV1"].clone())
+    };
+    let (before, mut others, now) = (of(true), of(false), fields_of(&body(desired)));
+    left_to_others(&mut others, &now, Some(&live.0), Some(&desired.0));
+    drop_fields(&mut live.0, &before, &now, &others);
+    put_fields(&mut live.0, &body(desired), "");
+    for field in ["apiVersion", "kind"] {
+        live.0[field] = desired.0[field].clone();
+    }
+    live.0["metadata"]["managedFields"] = json!([
+        {"manager": "lockstep", "operation": "Apply", "fieldsV1": now},
+        {"manager": "other", "operation": "Update", "fieldsV1": others},
+    ]);
+    live
+}
+
+/// An object that somebody else made.
+pub(super) fn made_by_another(object: &Object) -> Object {
+    let mut object = object.clone();
+    object.0["metadata"]["managedFields"] =
+        json!([{"manager": "other", "operation": "Update", "fieldsV1": fields_of(&body(&object))}]);
+    object
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_difference_that_is_applied_server_side_is_gone(
+        foreign in any_object(), previous in any_object(), desired in any_object()
+    ) {
+        let (mut foreign, mut previous) = (foreign, previous);
+        for object in [&mut foreign, &mut previous] {
+            prop_assume!(desired.kind() != "Secret" || object.kind() == "Secret");
+            for field in ["apiVersion", "kind"] {
+                object.0[field] = desired.0[field].clone();
+            }
+        }
+        let live = applied(&made_by_another(&foreign), &previous);
+        prop_assert!(compare(&previous, Some(&live), &rules()).is_empty(), "{}", compare(&previous, Some(&live), &rules()));
+        let before = compare(&desired, Some(&live), &rules());
+        let after_live = applied(&live, &desired);
+        let after = compare(&desired, Some(&after_live), &rules());
+        prop_assert!(after.is_empty(), "before {before}\nafter {after}\nlive {}\nthen {}", live.0, after_live.0);
+        // And the other way round: an apply changes something exactly where there is one.
+        let mut changed = compare_predicted(&after_live, &live, &rules());
+        if before.is_certainly_empty() {
+            // A zero inside a list that counts as one value is taken for a default.
+            changed.fields.retain(|field| field.desired.is_some() || !field.live.as_ref().is_some_and(normal::is_zero));
+            prop_assert!(changed.is_empty(), "changed {changed}\nlive {}\nthen {}", live.0, after_live.0);
+        } else if !before.is_empty() {
+            let same = body(&live) == body(&after_live);
+            prop_assert!(!same, "before {before}\nlive {}\nthen {}", live.0, after_live.0);
+        }
+    }
+}
+
+/// What the corpus of a real API server found (`tests/corpus`), in a few words each.
+#[test]
+fn found_by_the_corpus() {
+    const POLICY: &str =
+        "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: {name: a}";
+    const NETWORK: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}";
+    const PODS: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}";
+    const LIMITS: &str = "apiVersion: v1\nkind: LimitRange\nmetadata: {name: a}";
+    let added = "key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 300";
+    for (head, desired, live, want) in [
+        // Filled in by the API server inside of what counts as one value.
+        (
+            POLICY,
+            "spec: {matchConstraints: {resourceRules: []}}",
+            { "spec: {matchConstraints: {resourceRules: [], matchPolicy: Equivalent, namespaceSelector: {}}}" },
+            "",
+        ),
+        (
+            POLICY,
+            "spec: {matchConstraints: {resourceRules: []}}",
+            { "spec: {matchConstraints: {resourceRules: [], matchPolicy: Exact}}" },
+            "spec.matchConstraints.matchPolicy",
+        ),
+        (
+            DEPLOYMENT,
+            "spec: {volumes: [{name: i, downwardAPI: {items: [{path: cpu, resourceFieldRef: {resource: requests.cpu}}]}}]}",
+            "spec: {volumes: [{name: i, downwardAPI: {items: [{path: cpu, resourceFieldRef: {resource: requests.cpu, divisor: '0'}}]}}]}",
+            "",
+        ),
+        (
+            DEPLOYMENT,
+            "spec: {volumeClaimTemplates: [{metadata: {name: d}, status: {}}]}",
+            { "spec: {volumeClaimTemplates: [{metadata: {name: d}, status: {phase: Pending}}]}" },
+            "",
+        ),
+        (
+            LIMITS,
+            "spec: {limits: [{type: Container, default: {cpu: 1}}]}",
+            { "spec: {limits: [{type: Container, default: {cpu: '1'}, defaultRequest: {cpu: '1'}}]}" },
+            "",
+        ),
+        (
+            LIMITS,
+            "spec: {limits: [{type: Container, default: {cpu: 1}}]}",
+            { "spec: {limits: [{type: Container, default: {cpu: '1'}, defaultRequest: {cpu: 500m}}]}" },
+            "spec.limits[0].defaultRequest.cpu",
+        ),
+        (PODS, "spec: {tolerations: [{key: a}]}", &format!("spec: {{tolerations: [{{key: a}}, {{{added}}}]}}"), ""),
+        (PODS, "spec: {tolerations: [{key: a}]}", "spec: {tolerations: [{key: a}, {key: b}]}", "spec.tolerations"),
+        // Selectors count as one value, an empty one selects everything.
+        (
+            NETWORK,
+            "spec: {podSelector: {}}",
+            "spec: {podSelector: {matchLabels: {a: b}}}",
+            "spec.podSelector.matchLabels",
+        ),
+        (SERVICE, "spec: {selector: {a: b}}", "spec: {selector: {a: b, c: ''}}", "spec.selector.c"),
+        // An empty text is an entry of a map of texts.
+        (CONFIG, "data: {a: '', b: x}", "data: {b: x}", "data.a"),
+        (SERVICE, "spec: {template: {metadata: {labels: {a: ''}}}}", "spec: {template: {metadata: {}}}", {
+            "spec.template.metadata.labels"
+        }),
+        (SECRET, "data: {a: ''}", "data: {}", "data.a"),
+        (SECRET, "data: {a: ''}", "data: {a: ''}", ""),
+        // Beyond what a float tells apart.
+        (CUSTOM, "spec: {a: 9007199254740993}", "spec: {a: 9007199254740992}", "spec.a"),
+        (CUSTOM, "spec: {a: 3.0}", "spec: {a: 3}", ""),
+    ] {
+        assert_eq!(differences(head, desired, live).join(" "), want, "{desired}\n{live}");
+    }
+    for (desired, live, want) in [
+        (joined(CONFIG, "data: {b: x}"), joined(CONFIG, "data: {a: '', b: x}"), "data.a"),
+        (joined(CONFIG, "{}"), joined(CONFIG, "data: {a: ''}"), "data"),
+        (joined(SECRET, "data: {}"), joined(SECRET, "data: {a: ''}"), "data.a"),
+        (joined(CONFIG, "{}"), joined(CONFIG, "data: {}"), ""),
+        (
+            yaml(
+                "{apiVersion: autoscaling/v1, kind: HorizontalPodAutoscaler, metadata: {name: a}, spec: {targetCPUUtilizationPercentage: 75}}",
+            ),
+            yaml(
+                "{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: a}, spec: {metrics: [{type: Resource, \
+                 resource: {name: cpu, target: {type: Utilization, averageUtilization: 75}}}]}}",
+            ),
+            "",
+        ),
+    ] {
+        assert_eq!(paths(&compare_predicted(&desired, &live, &rules())).join(" "), want, "{desired:?}");
+    }
+    // Somebody took a whole map of a custom resource over: whether what it has besides would go, its schema says.
+    let taken = joined(CUSTOM, "spec: {a: 1, b: 2}").with_fields(r#"{"f:metadata":{"f:labels":{}}}"#);
+    let difference = compare(&joined(CUSTOM, "spec: {a: 1}"), Some(&taken), &rules());
+    assert_eq!((difference.fields.len(), difference.doubts), (0, vec!["spec".to_owned()]));
+    // In an item of a list of a custom resource, what looks like a default of Kubernetes may be none.
+    let atomic =
+        joined(CUSTOM, "spec: {ports: [{port: 1, protocol: TCP}]}").with_fields(r#"{"f:spec":{"f:ports":{}}}"#);
+    let difference = compare(&joined(CUSTOM, "spec: {ports: [{port: 1}]}"), Some(&atomic), &rules());
+    assert_eq!((difference.fields.len(), difference.doubts.len()), (0, 1));
 }
 
 /// Not a benchmark, but a guard against a comparison that costs a clone of everything: debug builds are ten times slower.

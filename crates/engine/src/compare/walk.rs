@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::fields::{Managed, Role, Set};
-use super::ignore::{Step, into_field, into_item};
+use super::ignore::Marks;
 use super::lists::{self, ListKind, list_kind};
+use super::nature::{Nature, is_own_note};
 use super::normal::{is_blank, is_zero, same_scalar, vanishes_when_zero};
 use super::path::Path;
 use super::{Difference, FieldDifference};
@@ -20,7 +21,7 @@ pub(super) struct Here<'p, 'a> {
     pub(super) sets: &'p [Set<'a>],
     /// What was applied here before.
     pub(super) prior: Option<&'a Value>,
-    pub(super) ignore: &'p [&'a [Step]],
+    pub(super) ignore: &'p Marks<'p>,
     /// Inside a list that counts as one value, so no manager is recorded for its parts.
     pub(super) inside: bool,
 }
@@ -28,14 +29,9 @@ pub(super) struct Here<'p, 'a> {
 pub(super) struct Walker<'a> {
     pub(super) managed: Managed<'a>,
     pub(super) out: Difference,
-    pub(super) secret: bool,
-    pub(super) application: bool,
-    /// A kind of Kubernetes itself, whose lists and defaults are known.
-    pub(super) builtin: bool,
+    pub(super) nature: Nature<'a>,
     /// We applied this object, so that managed fields say what was ours.
     pub(super) applied: bool,
-    /// A ClusterRole whose rules a controller fills in.
-    pub(super) aggregated: bool,
     /// Both sides come from the API server: everything counts.
     pub(super) exact: bool,
 }
@@ -50,7 +46,9 @@ impl<'a> Walker<'a> {
             (Value::Array(desired), Some(Value::Array(live))) => self.list(here, desired, live),
             (desired, Some(live)) => {
                 let both_empty = is_blank(desired) && is_blank(live);
-                if !both_empty && !same_scalar(here.path, desired, live) {
+                let same =
+                    || same_scalar(here.path, desired, live) || self.nature.same_by_type(here.path, desired, live);
+                if !both_empty && !same() {
                     self.report(here, Some(desired), Some(live));
                 }
             }
@@ -58,13 +56,14 @@ impl<'a> Walker<'a> {
     }
 
     fn absent(&mut self, here: &Here<'_, 'a>, desired: &Value) {
-        if is_blank(desired) {
+        let says_something = is_text_of_its_own(here.path, desired);
+        if is_blank(desired) && !says_something {
             return;
         }
-        if is_zero(desired) {
+        if is_zero(desired) && !says_something {
             // We own it and it is not there: the API server does not store the zero of this field.
             let dropped = self.managed.owned(here.sets, Role::Applied) || self.managed.owned(here.sets, Role::Written);
-            let known = self.builtin && here.path.field().is_some_and(vanishes_when_zero);
+            let known = self.nature.is_known_type(here.path) && here.path.field().is_some_and(vanishes_when_zero);
             if dropped || known {
                 return;
             }
@@ -76,12 +75,19 @@ impl<'a> Walker<'a> {
     }
 
     fn map(&mut self, here: &Here<'_, 'a>, desired: &Map<String, Value>, live: &'a Map<String, Value>) {
-        let atomic = here.inside || self.managed.covered_from_above(here.sets, Role::Applied) && !desired.is_empty();
+        let atomic = here.inside
+            || self.nature.builtin && here.path.is_field() && here.path.field().is_some_and(lists::is_atomic_map)
+            || self.managed.covered_from_above(here.sets, Role::Applied) && !desired.values().all(Value::is_null);
+        // Nothing of it is ours any more although we want it: somebody took it over as a whole, or part by part.
+        let lost = self.applied
+            && !(self.exact || self.nature.builtin || here.inside || desired.is_empty())
+            && here.path.top() != Some("metadata")
+            && !self.managed.covered(here.sets, Role::Applied);
         for (name, value) in desired {
-            if self.is_skipped(here.path, name) {
+            if self.nature.is_skipped(here.path, name) {
                 continue;
             }
-            let Some(ignore) = into_field(here.ignore, name) else { continue };
+            let Some(ignore) = here.ignore.field(name) else { continue };
             let path = here.path.child(name);
             let sets = self.managed.field(here.sets, name);
             let prior = here.prior.and_then(|prior| prior.get(name));
@@ -89,15 +95,18 @@ impl<'a> Walker<'a> {
             self.value(&child, value, live.get(name));
         }
         for (name, value) in live {
-            if desired.contains_key(name) || self.is_skipped(here.path, name) || is_own_note(here.path, name) {
+            if desired.contains_key(name) || self.nature.is_skipped(here.path, name) || is_own_note(here.path, name) {
                 continue;
+            }
+            if lost && here.ignore.field(name).is_some() && !is_zero(value) {
+                return self.doubt(here.path);
             }
             self.extra_field(here, name, value, atomic);
         }
     }
 
     fn extra_field(&mut self, here: &Here<'_, 'a>, name: &'a str, value: &'a Value, atomic: bool) {
-        let Some(ignore) = into_field(here.ignore, name) else { return };
+        let Some(ignore) = here.ignore.field(name) else { return };
         let path = here.path.child(name);
         let sets = self.managed.field(here.sets, name);
         let prior = here.prior.map(|prior| prior.get(name).unwrap_or(&Value::Null));
@@ -106,7 +115,7 @@ impl<'a> Walker<'a> {
 
     /// A value that only the live object has. It counts when it was ours; what others added or the API server filled in does not.
     pub(super) fn extra(&mut self, here: &Here<'_, 'a>, live: &'a Value, atomic: bool) {
-        if live.is_null() || self.exact && is_blank(live) {
+        if live.is_null() || self.exact && is_blank(live) && !is_text_of_its_own(here.path, live) {
             return;
         }
         if self.exact {
@@ -115,8 +124,11 @@ impl<'a> Walker<'a> {
         let foreign = self.managed.owned(here.sets, Role::Foreign);
         if self.managed.owned(here.sets, Role::Applied) {
             let leaf = self.managed.covered_from_above(here.sets, Role::Applied);
+            // A map that goes except for what is ignored in it goes field by field.
+            let stays = !here.ignore.is_empty() && here.path.is_field() && live.is_object();
+            let itself = self.managed.owned_itself(here.sets, Role::Applied) && !stays;
             match live {
-                _ if !foreign && (leaf || self.managed.owned_itself(here.sets, Role::Applied)) => {
+                _ if !foreign && (leaf || itself) => {
                     self.report(here, None, Some(live));
                 }
                 Value::Object(map) if !leaf => {
@@ -136,14 +148,15 @@ impl<'a> Walker<'a> {
     }
 
     fn extra_in_atomic(&mut self, here: &Here<'_, 'a>, live: &'a Value, foreign: bool) {
-        if is_zero(live) || is_known_default(here.path.field(), live) {
+        let nothing = is_zero(live) && !is_text_of_its_own(here.path, live);
+        if nothing || is_known_default(here.path.field(), live, self.nature.builtin) {
             return;
         }
         match here.prior {
             Some(Value::Null) => {}
             Some(_) => self.report(here, None, Some(live)),
             None if foreign => {}
-            None if self.builtin => self.report(here, None, Some(live)),
+            None if self.nature.builtin => self.report(here, None, Some(live)),
             None => self.doubt(here.path),
         }
     }
@@ -166,7 +179,7 @@ impl<'a> Walker<'a> {
 
     fn list(&mut self, here: &Here<'_, 'a>, desired: &[Value], live: &'a [Value]) {
         let items = if desired.is_empty() { live } else { desired };
-        match list_kind(here.sets, here.path.parent_field(), here.path.field(), self.builtin, items) {
+        match list_kind(here.sets, here.path.parent_field(), here.path.field(), self.nature.builtin, items) {
             ListKind::Keyed(keys) => self.keyed(here, &keys, desired, live),
             ListKind::Set => self.set(here, desired, live),
             ListKind::Atomic => self.atomic(here, desired, live),
@@ -183,7 +196,8 @@ impl<'a> Walker<'a> {
                 ordered &= at >= last;
                 last = at;
             }
-            let Some(ignore) = into_item(here.ignore, index, item) else { continue };
+            let pair = found.map(|at| (at, &live[at]));
+            let Some(ignore) = here.ignore.item(Some((index, item)), pair) else { continue };
             let path = here.path.item(item, keys);
             let prior = prior_item(here, item, keys);
             let sets = self.managed.item(here.sets, found.map_or(item, |at| &live[at]), keys);
@@ -191,7 +205,7 @@ impl<'a> Walker<'a> {
             self.value(&child, item, found.map(|at| &live[at]));
         }
         for (index, item) in live.iter().enumerate().filter(|(index, _)| !used[*index]) {
-            let Some(ignore) = into_item(here.ignore, index, item) else { continue };
+            let Some(ignore) = here.ignore.item(None, Some((index, item))) else { continue };
             let path = here.path.item(item, keys);
             let prior = here.prior.map(|_| prior_item(here, item, keys).unwrap_or(&Value::Null));
             let sets = self.managed.item(here.sets, item, keys);
@@ -207,7 +221,7 @@ impl<'a> Walker<'a> {
 
     fn set(&mut self, here: &Here<'_, 'a>, desired: &[Value], live: &'a [Value]) {
         for (index, value) in desired.iter().enumerate() {
-            if into_item(here.ignore, index, value).is_some()
+            if here.ignore.item(Some((index, value)), None).is_some()
                 && !live.iter().any(|other| same_scalar(here.path, value, other))
             {
                 let (path, sets) = (here.path.member(value), self.managed.member(here.sets, value));
@@ -218,7 +232,7 @@ impl<'a> Walker<'a> {
             if desired.iter().any(|other| same_scalar(here.path, other, value)) {
                 continue;
             }
-            let Some(ignore) = into_item(here.ignore, index, value) else { continue };
+            let Some(ignore) = here.ignore.item(None, Some((index, value))) else { continue };
             let had = |prior: &Value| prior.as_array().is_some_and(|prior| prior.contains(value));
             let prior = here.prior.map(|prior| if had(prior) { value } else { &Value::Null });
             let (path, sets) = (here.path.member(value), self.managed.member(here.sets, value));
@@ -231,11 +245,7 @@ impl<'a> Walker<'a> {
     }
 
     fn atomic(&mut self, here: &Here<'_, 'a>, desired: &[Value], live: &'a [Value]) {
-        let kept = |items: &[Value]| -> Vec<usize> {
-            let kept = |(index, item): (usize, &Value)| into_item(here.ignore, index, item).map(|_| index);
-            items.iter().enumerate().filter_map(kept).collect()
-        };
-        let (left, right) = (kept(desired), kept(live));
+        let (left, right) = kept_items(here.ignore, desired, live);
         if left.len() != right.len() {
             let show = |items: &[Value]| Value::Array(items.to_vec());
             let live_value = (!live.is_empty()).then(|| show(live));
@@ -246,49 +256,17 @@ impl<'a> Walker<'a> {
             here.sets.iter().filter(|set| set.fields.is_empty()).map(|set| Set { above: true, ..*set }).collect();
         let prior = here.prior.and_then(Value::as_array).filter(|prior| prior.len() == live.len());
         for (index, other) in left.into_iter().zip(right) {
-            let ignore = into_item(here.ignore, index, &desired[index]).unwrap_or_default();
+            let ignore =
+                here.ignore.item(Some((index, &desired[index])), Some((other, &live[other]))).unwrap_or_default();
             let path = here.path.index(index);
             let prior = prior.and_then(|prior| prior.get(other));
             let child = Here { path: &path, sets: &above, prior, ignore: &ignore, inside: true };
-            self.value(&child, &desired[index], Some(&live[other]));
-        }
-    }
-
-    fn is_skipped(&self, path: &Path<'_>, name: &str) -> bool {
-        match path.depth() {
-            0 => match name {
-                "apiVersion" | "kind" | "status" => true,
-                "operation" => self.application,
-                "data" | "stringData" => self.secret,
-                "rules" => self.aggregated,
-                _ => false,
-            },
-            1 => {
-                path.field() == Some("metadata")
-                    && matches!(
-                        name,
-                        "name"
-                            | "generateName"
-                            | "namespace"
-                            | "uid"
-                            | "resourceVersion"
-                            | "generation"
-                            | "creationTimestamp"
-                            | "deletionTimestamp"
-                            | "deletionGracePeriodSeconds"
-                            | "managedFields"
-                            | "selfLink"
-                    )
+            // Here a null is an item, and not a field that is left to others.
+            if desired[index].is_null() && !is_zero(&live[other]) {
+                self.report(&child, Some(&Value::Null), Some(&live[other]));
+            } else {
+                self.value(&child, &desired[index], Some(&live[other]));
             }
-            2 => {
-                path.field() == Some("annotations")
-                    && path.top() == Some("metadata")
-                    && matches!(
-                        name,
-                        "kubectl.kubernetes.io/last-applied-configuration" | "deployment.kubernetes.io/revision"
-                    )
-            }
-            _ => false,
         }
     }
 
@@ -296,7 +274,7 @@ impl<'a> Walker<'a> {
         if self.managed.covered(here.sets, Role::Ignored) {
             return;
         }
-        let masked = self.secret && matches!(here.path.top(), Some("data" | "stringData"));
+        let masked = self.nature.secret && matches!(here.path.top(), Some("data" | "stringData"));
         let show = |value: &Value| if masked { MASK.into() } else { value.clone() };
         let changed_by = live.and_then(|_| self.managed.last_writer(here.sets));
         self.out.fields.push(FieldDifference {
@@ -314,22 +292,29 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// Annotations with which Lockstep and Argo CD talk to themselves on live objects.
-fn is_own_note(path: &Path<'_>, name: &str) -> bool {
-    path.depth() == 2
-        && path.field() == Some("annotations")
-        && path.top() == Some("metadata")
-        && (name.starts_with("lockstep.dev/")
-            || matches!(
-                name,
-                "argocd.argoproj.io/refresh" | "argocd.argoproj.io/hydrate" | "argocd.argoproj.io/deletion-approved"
-            ))
+/// The indices of those items of a list that are compared, desired and live.
+pub(super) fn kept_items(ignore: &Marks<'_>, desired: &[Value], live: &[Value]) -> (Vec<usize>, Vec<usize>) {
+    let desired = desired.iter().enumerate().filter(|item| ignore.item(Some(*item), None).is_some());
+    let live = live.iter().enumerate().filter(|item| ignore.item(None, Some(*item)).is_some());
+    (desired.map(|(index, _)| index).collect(), live.map(|(index, _)| index).collect())
+}
+
+/// Whether a value is a map of texts or an entry of one, where an empty text is another thing than none.
+fn is_text_of_its_own(path: &Path<'_>, value: &Value) -> bool {
+    let around = match value {
+        Value::String(_) => path.parent_field(),
+        Value::Object(map) if map.values().any(Value::is_string) => path.field(),
+        _ => return false,
+    };
+    path.is_field() && (path.is_free_text() || around == Some("selector"))
 }
 
 /// What the API server fills in inside lists that count as one value.
-fn is_known_default(field: Option<&str>, live: &Value) -> bool {
+fn is_known_default(field: Option<&str>, live: &Value, builtin: bool) -> bool {
     match field {
         Some("status" | "creationTimestamp") => true,
+        // What it fills in for the kinds of others is in their schemas.
+        _ if !builtin => false,
         Some("protocol") => live == "TCP",
         Some("apiVersion") => live == "v1",
         Some("kind") => live == "PersistentVolumeClaim",
@@ -339,11 +324,16 @@ fn is_known_default(field: Option<&str>, live: &Value) -> bool {
         Some("expirationSeconds") => live == 3600,
         Some("defaultMode") => live == 420,
         Some("scheme") => live == "HTTP",
+        Some("matchPolicy") => live == "Equivalent",
+        Some("divisor") => live == "0",
+        Some("phase") => live == "Pending",
+        Some("allocationMode") => live == "ExactCount",
+        Some("count") => live == 1,
         _ => false,
     }
 }
 
-fn find_item(
+pub(super) fn find_item(
     path: &Path<'_>,
     live: &[Value],
     item: &Value,
@@ -368,7 +358,7 @@ fn same_key(path: &Path<'_>, a: &Value, b: &Value, keys: &[String]) -> bool {
     })
 }
 
-fn prior_item<'a>(here: &Here<'_, 'a>, item: &Value, keys: &[String]) -> Option<&'a Value> {
+pub(super) fn prior_item<'a>(here: &Here<'_, 'a>, item: &Value, keys: &[String]) -> Option<&'a Value> {
     let prior = here.prior?.as_array()?;
     prior.iter().find(|prior| same_key(here.path, prior, item, keys))
 }

@@ -77,8 +77,9 @@ pub struct DiffArgs {
     color: Color,
 }
 
+/// Whether something is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Color {
+pub enum Color {
     /// On a terminal.
     Auto,
     /// Always.
@@ -88,7 +89,8 @@ enum Color {
 }
 
 impl Color {
-    fn is_wanted(self) -> bool {
+    /// Whether that means yes, for the standard output.
+    pub fn is_wanted(self) -> bool {
         match self {
             Self::Always => true,
             Self::Never => false,

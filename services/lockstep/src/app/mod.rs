@@ -11,10 +11,15 @@ mod reach;
 mod show;
 mod standing;
 mod table;
+mod tree;
 mod unified;
 mod wait;
 
 use std::process::ExitCode;
+
+pub use inspect::Color;
+pub use output::print;
+pub use unified::{Names, Pair, between, coloured};
 
 /// The subcommands.
 #[derive(clap::Subcommand)]
@@ -23,6 +28,8 @@ pub enum Command {
     List(show::List),
     /// Show how an application is, and what about it is not as it should be.
     Get(show::Get),
+    /// Show the objects of an application and what they have brought about, down to the pod that does not start.
+    Tree(tree::Args),
     /// Show the past syncs of an application.
     History(show::History),
     /// Show what a sync would do, in which order, and whether it may begin. Changes nothing.
@@ -52,6 +59,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List(args) => show::list(args).await,
         Command::Get(args) => show::get(args).await,
+        Command::Tree(args) => tree::run(args).await,
         Command::History(args) => show::history(args).await,
         Command::Plan(args) => Ok(or_two(inspect::plan(args).await)),
         Command::Diff(args) => Ok(or_two(inspect::diff(args).await)),
@@ -66,7 +74,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// Where 1 is an answer, what went wrong is a 2.
-fn or_two(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+pub fn or_two(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
         eprintln!("Error: {error:#}");
         ExitCode::from(2)

@@ -14,21 +14,55 @@ const CONTEXT: usize = 3;
 /// What stands for a value of a Secret.
 const MASK: &str = "********";
 
+/// How the two sides of a diff are called.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// In its head.
+    pub heads: [&'a str; 2],
+    /// In a remark: `in the cluster`.
+    pub places: [&'a str; 2],
+}
+
+const CLUSTER_AND_GIT: Names<'_> = Names { heads: ["cluster", "git"], places: ["in the cluster", "in Git"] };
+
+/// What the two sides have of an object.
+#[derive(Clone, Copy, Debug)]
+pub enum Pair<'a> {
+    /// Only the second side has it.
+    Added(&'a Object),
+    /// Only the first side has it.
+    Removed(&'a Object),
+    /// The second side's, and where the first side differs.
+    Changed(&'a Object, &'a Difference),
+}
+
 /// The diff of one object; nothing if it is as Git has it, or is no part of the comparison.
 pub fn unified(resource: &Resource) -> Option<String> {
-    let (live, wanted, note) = match (&resource.desired, &resource.live) {
-        (Some(desired), None) if !resource.hook => (String::new(), yaml(&shown(desired)), " (not in the cluster)"),
+    let pair = match (&resource.desired, &resource.live) {
+        (Some(desired), None) if !resource.hook => Pair::Added(desired),
         (Some(desired), Some(_)) if !resource.hook => {
-            let difference = resource.difference.as_ref().filter(|difference| !difference.is_empty())?;
-            let (live, wanted) = sides(desired, difference);
-            (yaml(&live), yaml(&wanted), "")
+            Pair::Changed(desired, resource.difference.as_ref().filter(|difference| !difference.is_empty())?)
         }
-        (None, Some(live)) if resource.requires_pruning => (yaml(&shown(live)), String::new(), " (not in Git)"),
+        (None, Some(live)) if resource.requires_pruning => Pair::Removed(live),
         _ => return None,
     };
-    let hunks = TextDiff::from_lines(&live, &wanted).unified_diff().context_radius(CONTEXT).to_string();
-    let (in_cluster, in_git) = if resource.live.is_none() { (note, "") } else { ("", note) };
-    Some(format!("--- cluster: {0}{in_cluster}\n+++ git: {0}{in_git}\n{hunks}", resource.key))
+    Some(between(&CLUSTER_AND_GIT, &resource.key.to_string(), pair))
+}
+
+/// The diff of one object between two sides.
+pub fn between(names: &Names<'_>, title: &str, pair: Pair<'_>) -> String {
+    let [first, second] = names.places.map(|place| format!(" (not {place})"));
+    let (before, after, remarks) = match pair {
+        Pair::Added(object) => (String::new(), yaml(&shown(object)), [first.as_str(), ""]),
+        Pair::Removed(object) => (yaml(&shown(object)), String::new(), ["", second.as_str()]),
+        Pair::Changed(object, difference) => {
+            let (before, after) = sides(names, object, difference);
+            (yaml(&before), yaml(&after), ["", ""])
+        }
+    };
+    let hunks = TextDiff::from_lines(&before, &after).unified_diff().context_radius(CONTEXT).to_string();
+    let [one, other] = names.heads;
+    format!("--- {one}: {title}{}\n+++ {other}: {title}{}\n{hunks}", remarks[0], remarks[1])
 }
 
 /// The same for a terminal.
@@ -80,7 +114,7 @@ fn is_secret(object: &Object) -> bool {
 }
 
 /// What the cluster has and what Git wants, as far as they differ.
-fn sides(desired: &Object, difference: &Difference) -> (Value, Value) {
+fn sides(names: &Names<'_>, desired: &Object, difference: &Difference) -> (Value, Value) {
     let (mut live, mut wanted) = (shown(desired), shown(desired));
     for field in &difference.fields {
         let path = path(&field.path);
@@ -90,8 +124,8 @@ fn sides(desired: &Object, difference: &Difference) -> (Value, Value) {
         let masked = |value: &Option<Value>, whose: &str| {
             value.as_ref().map(|value| if secret { format!("{MASK} ({whose})").into() } else { value.clone() })
         };
-        put(&mut live, &path, masked(&field.live, "in the cluster"));
-        put(&mut wanted, &path, masked(&field.desired, "in Git"));
+        put(&mut live, &path, masked(&field.live, names.places[0]));
+        put(&mut wanted, &path, masked(&field.desired, names.places[1]));
     }
     (live, wanted)
 }
@@ -177,7 +211,10 @@ fn put(target: &mut Value, path: &[Segment], value: Option<Value>) {
             }
             let Some(map) = target.as_object_mut() else { return };
             match (rest.is_empty(), value) {
-                (true, Some(value)) => drop(map.insert(name.clone(), value)),
+                (true, Some(value)) => {
+                    let value = map.get(name).and_then(|there| in_order(there, &value)).unwrap_or(value);
+                    map.insert(name.clone(), value);
+                }
                 (true, None) => drop(map.shift_remove(name)),
                 (false, None) => {
                     if let Some(inner) = map.get_mut(name) {
@@ -223,6 +260,14 @@ fn put_item(target: &mut Value, item: &Segment, rest: &[Segment], value: Option<
         }
         (None, _, None) => {}
     }
+}
+
+/// A list whose order differs, of which the difference has the names alone: the same items in that order.
+fn in_order(there: &Value, names: &Value) -> Option<Value> {
+    let (items, names) = (there.as_array()?, names.as_array()?);
+    let named = |name: &Value| items.iter().find(|item| item.get("name") == Some(name)).cloned();
+    let items: Option<Vec<Value>> = names.iter().filter(|name| name.is_string()).map(named).collect();
+    items.filter(|items| !items.is_empty() && items.len() == names.len()).map(Value::Array)
 }
 
 /// The item with these keys. One that does not say a key has its default there, but it has to say one.
@@ -334,6 +379,21 @@ status: {replicas: 1}
             |text: &str| text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
         assert_eq!(squeeze(&got), squeeze(want), "{got}");
         assert_eq!(unified(&resource(Some(DEPLOYMENT), Some(DEPLOYMENT))), None);
+    }
+
+    #[test]
+    fn another_order_hides_nothing() {
+        let pod = |containers: &str| {
+            format!(
+                "{{apiVersion: v1, kind: Pod, metadata: {{name: a, namespace: b}}, spec: {{initContainers: {containers}}}}}"
+            )
+        };
+        let desired = pod("[{name: one, image: 'x:2'}, {name: two, image: 'z:1'}]");
+        let live = pod("[{name: two, image: 'z:1'}, {name: one, image: 'x:1'}]");
+        let got = unified(&resource(Some(&desired), Some(&live))).unwrap();
+        let changed: Vec<String> =
+            got.lines().skip(3).filter(|line| !line.starts_with(' ')).map(|line| line.replace(' ', "")).collect();
+        assert_eq!(changed, ["+-name:one", "+image:x:2", "--name:one", "-image:x:1"].map(str::to_owned), "{got}");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! *Apply*: carries out a plan that was approved, wave by wave; each wave waits until the one before it is healthy.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cluster::{Applied, ApplyOptions, ClusterError, DeleteOptions, Validate};
+use engine::compare::respecting;
 use engine::gate::Approved;
 use engine::plan::{
     Action, DeletePolicy, HookOutcome, Phase, Plan, Propagation, Step, Wave, hook_outcome, is_deletion_approved,
@@ -45,6 +47,10 @@ pub struct Performed {
     pub failure: Option<String>,
     /// What it did, in a sentence.
     pub message: String,
+    /// The managers that had set fields otherwise.
+    pub taken_from: BTreeSet<String>,
+    /// What had drifted and was repaired.
+    pub healed: Option<String>,
     /// Nothing was stored.
     pub dry_run: bool,
     /// Only some objects were synced.
@@ -70,6 +76,7 @@ struct Work<'a, 'p> {
     created: u32,
     changed: u32,
     pruned: u32,
+    taken_from: BTreeSet<String>,
 }
 
 /// Carries out the plan. Errors are for what ends the pass; what the cluster refuses is the operation's result.
@@ -86,6 +93,7 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
         created: 0,
         changed: 0,
         pruned: 0,
+        taken_from: BTreeSet::new(),
     };
     let permitted = work.preflight(plan).await;
     let begun = permitted.is_ok();
@@ -123,6 +131,8 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
         pruned: work.pruned,
         failure,
         message,
+        taken_from: work.taken_from,
+        healed: None,
         dry_run: sync.dry_run,
         selective: !sync.resources.is_empty(),
         retries: request.retries,
@@ -166,7 +176,7 @@ impl Work<'_, '_> {
         let refused = preflight::refused(self.pass, plan).await?;
         let Some((_, first)) = refused.first() else { return Ok(()) };
         let more = if refused.len() > 1 { format!(" (and {} more)", refused.len() - 1) } else { String::new() };
-        let sentence = format!("{first}{more}; nothing was changed");
+        let sentence = format!("nothing was changed: {first}{more}");
         for (key, sentence) in refused {
             let result = status::result(&key, "", ResultCode::SyncFailed, sentence, &Phase::Sync.to_string());
             self.results.push(result);
@@ -235,6 +245,7 @@ impl Work<'_, '_> {
                     };
                     let version = applied.object.version().to_owned();
                     let mut message = format!("{} {done}", step.key);
+                    self.taken_from.extend(applied.taken.iter().map(|field| field.manager.clone()));
                     if let Some(taken) = taken(&applied) {
                         message = format!("{message}; {taken}");
                     }
@@ -369,7 +380,7 @@ impl Work<'_, '_> {
         for step in hooks {
             let Some(hook) = &step.hook else { continue };
             let live = self.pass.ctx.live.get(&step.key);
-            let health = live.as_deref().and_then(engine::health::health);
+            let health = live.as_deref().and_then(|live| self.pass.ctx.health(live));
             let ended = live.as_deref().map_or(HookOutcome::Succeeded, |live| hook_outcome(live, health.as_ref()));
             let (phase, policy, message) = match ended {
                 HookOutcome::Succeeded => (OperationPhase::Succeeded, Some(DeletePolicy::HookSucceeded), String::new()),
@@ -465,6 +476,14 @@ async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied,
         return Err(ClusterError::Config(format!("the plan has no manifest for {}", step.key)));
     };
     let live = pass.ctx.live.get(&step.key);
+    let respected;
+    let object = match &live {
+        Some(live) if step.options.respect_ignore_differences => {
+            respected = respecting(object, live, pass.rules());
+            &respected
+        }
+        _ => object,
+    };
     // Whoever applied it before us: what Git drops shall go, although they own it.
     let predecessors: Vec<String> =
         step.options.migrate_from.iter().flat_map(|manager| [manager.clone(), ARGO_CD.to_owned()]).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cluster::{ApiKind, ApplyOptions};
 use engine::compare::{CompareOptions, CompareRules, Difference, compare as differ, compare_predicted};
-use engine::health::{Health, ResourceHealth, aggregate, health, ignores_health_check};
+use engine::health::{Health, ResourceHealth, aggregate, ignores_health_check};
 use engine::ownership::TRACKING_ID;
 use engine::plan::Part;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -14,9 +14,6 @@ use resources::{Object, ObjectKey, SyncStatus, annotations, option};
 use super::render::spec_hash;
 use super::{Pass, Stop, shared};
 use crate::registry::Desired;
-
-/// The field managers whose fields are ours: Argo CD's too, so that what it applied before is not left behind.
-const MANAGERS: [&str; 2] = ["lockstep", "argocd-controller"];
 
 /// So many reads of one application are under way at once.
 const READS: usize = 16;
@@ -58,6 +55,11 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// Judges the application again, after more is known of an object's health.
+    pub fn judge(&mut self) {
+        self.health = aggregated(&self.resources);
+    }
+
     /// How many objects are left to be pruned, if nothing else is out of sync.
     pub fn only_unpruned(&self) -> Option<usize> {
         let out: Vec<&Resource> =
@@ -119,22 +121,22 @@ pub fn remembered(pass: &Pass<'_>) -> Option<Arc<Desired>> {
 /// Compares all objects of the application.
 pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, Stop> {
     watch_kinds(pass, desired).await?;
-    let rules = CompareRules::new(&pass.application.spec.ignore_differences, &MANAGERS);
+    let rules = pass.rules();
     let owner = pass.tracking_name();
     let mut wanted: HashSet<ObjectKey> = HashSet::with_capacity(desired.objects.len());
     let mut resources = Vec::with_capacity(desired.objects.len());
     let unowned = unowned(pass, desired).await?;
-    for object in &desired.objects {
+    for object in desired.objects.iter().filter(|object| !pass.ctx.is_excluded(object.group(), object.kind())) {
         let key = object.key();
         let live = pass.ctx.live.get(&key).or_else(|| unowned.get(&key).cloned());
         wanted.insert(key.clone());
-        resources.push(compare_one(pass, key, object, live, &rules).await?);
+        resources.push(compare_one(pass, key, object, live, rules).await?);
     }
     for live in pass.ctx.live.owned_by(&owner) {
         let key = live.key();
-        if !wanted.contains(&key) {
+        if !wanted.contains(&key) && !pass.ctx.is_excluded(&key.group, &key.kind) {
             let heir = shared::heir(pass.ctx, &pass.managed.id, &key);
-            resources.push(extraneous(key, live, heir));
+            resources.push(extraneous(pass, key, live, heir));
         }
     }
     pass.managed.state().shares =
@@ -144,15 +146,19 @@ pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, S
     } else {
         SyncStatus::Synced
     };
-    let health = aggregate(resources.iter().filter(|resource| !resource.hook).map(|resource| ResourceHealth {
+    let health = aggregated(&resources);
+    Ok(Comparison { resources, sync, health })
+}
+
+fn aggregated(resources: &[Resource]) -> Health {
+    aggregate(resources.iter().filter(|resource| !resource.hook).map(|resource| ResourceHealth {
         key: &resource.key,
         health: resource.health.as_ref(),
         missing: resource.live.is_none(),
         ignored: resource.live.as_deref().is_some_and(ignores_health_check)
             || is_child_application(&resource.key)
             || (resource.desired.is_none() && resource.live.is_none()),
-    }));
-    Ok(Comparison { resources, sync, health })
+    }))
 }
 
 /// A child Application speaks for itself, on the same commit: as in Argo CD, its health does not count for its parent, so
@@ -182,7 +188,7 @@ async fn watch_kinds(pass: &Pass<'_>, desired: &Desired) -> Result<(), Stop> {
             kinds.push(kind);
         }
     }
-    kinds.retain(|kind| kind.watchable);
+    kinds.retain(|kind| kind.watchable && !pass.ctx.is_excluded(&kind.group, &kind.kind));
     if !kinds.is_empty() {
         pass.ctx.live.ensure(&kinds).await?;
     }
@@ -199,7 +205,8 @@ async fn unowned(pass: &Pass<'_>, desired: &Desired) -> Result<HashMap<ObjectKey
         ["Replace", "Force"].iter().any(|name| option(options(), name) == Some("true"))
     };
     let mut gets = Vec::new();
-    for object in desired.objects.iter().filter(|object| !automated || replaces(object)) {
+    let compared = |object: &Object| !pass.ctx.is_excluded(object.group(), object.kind());
+    for object in desired.objects.iter().filter(|object| compared(object) && (!automated || replaces(object))) {
         let key = object.key();
         if !key.name.is_empty() && pass.ctx.live.get(&key).is_none() {
             gets.push(read(pass, key, object.version().to_owned()));
@@ -244,7 +251,7 @@ async fn compare_one(
     }
     let hook = !Part::of(desired).is_resource();
     let status = if hook || difference.is_empty() { SyncStatus::Synced } else { SyncStatus::OutOfSync };
-    let health = live.as_deref().and_then(health);
+    let health = live.as_deref().and_then(|live| pass.ctx.health(live));
     Ok(Resource {
         version: desired.version().to_owned(),
         key,
@@ -281,7 +288,7 @@ async fn predicted(
     }
 }
 
-fn extraneous(key: ObjectKey, live: Arc<Object>, heir: Option<String>) -> Resource {
+fn extraneous(pass: &Pass<'_>, key: ObjectKey, live: Arc<Object>, heir: Option<String>) -> Resource {
     let ignored = CompareOptions::of(&live).ignore_extraneous || heir.is_some();
     let hook = !Part::of(&live).is_resource();
     Resource {
@@ -289,7 +296,7 @@ fn extraneous(key: ObjectKey, live: Arc<Object>, heir: Option<String>) -> Resour
         key,
         desired: None,
         difference: None,
-        health: health(&live),
+        health: pass.ctx.health(&live),
         status: if ignored || hook { SyncStatus::Synced } else { SyncStatus::OutOfSync },
         hook,
         requires_pruning: !ignored && !hook,

@@ -219,17 +219,7 @@ async fn wanted_hooks(
         Some(desired) => desired,
         None => {
             let causes = Causes::of(Cause::Start);
-            let version = managed.state().wanted_version;
-            let timeline = crate::timeline::Timeline::default();
-            let pass = Pass {
-                ctx,
-                managed,
-                application: application.clone(),
-                causes: &causes,
-                wanted_version: version,
-                timeline,
-                writer: ctx.cluster.clone(),
-            };
+            let pass = Pass::new(ctx, managed, application.clone(), &causes);
             let rendered = async { render::render(&pass, resolve::resolve(&pass).await?).await };
             match Box::pin(rendered).await {
                 Ok(desired) => desired,
@@ -260,7 +250,7 @@ async fn hooks(ctx: &Context, waves: impl Iterator<Item = &Wave>, since: Timesta
             let live = ctx.cluster.get(&step.key).await?;
             let of_this = |live: &Object| created(live).is_some_and(|at| at.as_second() >= since.as_second());
             match live {
-                Some(live) if of_this(&live) => match hook_outcome(&live, engine::health::health(&live).as_ref()) {
+                Some(live) if of_this(&live) => match hook_outcome(&live, ctx.health(&live).as_ref()) {
                     HookOutcome::Succeeded => {}
                     HookOutcome::Failed { message } => {
                         let key = &step.key;

@@ -9,6 +9,8 @@
 pub mod apply;
 pub mod compare;
 pub mod delete;
+pub mod drift;
+pub mod explain;
 pub mod gate;
 pub mod orphans;
 pub mod plan;
@@ -21,10 +23,11 @@ pub mod shared;
 pub mod status;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cluster::Cluster;
+use engine::compare::CompareRules;
 use resources::{Application, SyncStatus, annotations};
 
 use crate::queue::Merge;
@@ -33,6 +36,8 @@ use crate::timeline::Timeline;
 use crate::tracker::{Conclusion, Verdict};
 use crate::{AppId, Context, projects};
 
+/// The field managers whose fields are ours: Argo CD's too, so that what it applied before is not left behind.
+const MANAGERS: [&str; 2] = ["lockstep", "argocd-controller"];
 /// After so many passes in a row that could not come to an end, the Application's conditions say so.
 const TROUBLED: u32 = 4;
 
@@ -162,9 +167,33 @@ pub struct Pass<'a> {
     pub timeline: Timeline,
     /// The cluster as whoever writes the application's objects: the project may name a service account for it.
     pub writer: Cluster,
+    rules: OnceLock<CompareRules>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// A pass that begins now and writes as ourselves.
+    pub fn new(
+        ctx: &'a Arc<Context>,
+        managed: &'a Arc<Managed>,
+        application: Arc<Application>,
+        causes: &'a Causes,
+    ) -> Self {
+        let (wanted_version, timeline) = {
+            let state = managed.state();
+            (state.wanted_version, state.timeline.clone())
+        };
+        let writer = ctx.cluster.clone();
+        Self { ctx, managed, application, causes, wanted_version, timeline, writer, rules: OnceLock::new() }
+    }
+
+    /// What of a difference counts: the application's word and the system's.
+    pub fn rules(&self) -> &CompareRules {
+        self.rules.get_or_init(|| {
+            let settings = self.ctx.customizations.get();
+            CompareRules::with_system(&self.application.spec.ignore_differences, &settings.system, &MANAGERS)
+        })
+    }
+
     /// Whether something newer is wanted than what the pass works on.
     pub fn is_superseded(&self) -> bool {
         self.managed.state().wanted_version != self.wanted_version
@@ -212,15 +241,13 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
         return;
     }
     let skips = application.annotation(annotations::SKIP_RECONCILE) == Some("true");
-    let (wanted_version, timeline) = {
+    {
         let mut state = managed.state();
         if state.cause != "delivery" || state.wanted.iter().all(|wanted| !wanted.is_pending()) {
             state.cause = causes.0.iter().next().map_or("start", |cause| cause.name());
         }
-        (state.wanted_version, state.timeline.clone())
-    };
-    let writer = ctx.cluster.clone();
-    let mut pass = Pass { ctx, managed: &managed, application, causes, wanted_version, timeline, writer };
+    }
+    let mut pass = Pass::new(ctx, &managed, application, causes);
     if skips {
         return Box::pin(report::skipped(&pass)).await;
     }
@@ -265,11 +292,23 @@ pub struct Done {
     pub failing: Option<String>,
     /// Objects of its namespace that no application owns, in a sentence, where the project wants to know.
     pub orphaned: Option<String>,
+    /// What differs from the commit that was synced, if nothing has been done about it.
+    pub drift: Option<String>,
 }
 
 /// After a start every application waits here at once for its turn to render: each step is boxed, so that what waits is
 /// small.
 async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
+    let mut done = Box::pin(operate(pass)).await?;
+    let heals = pass.application.spec.automated().is_some_and(|automated| automated.self_heal);
+    if done.operation.is_none() && !heals {
+        done.drift = Box::pin(drift::sentence(pass, &done.desired, &mut done.comparison)).await;
+    }
+    Box::pin(explain::explain(pass, &mut done.comparison)).await;
+    Ok(done)
+}
+
+async fn operate(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     let project = gate::permitted(pass)?;
     if plan::asked(&pass.application)
         .and_then(|operation| operation.sync.as_ref())
@@ -297,24 +336,32 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     let held = held_by_a_pin(pass);
     let orphaned = Box::pin(orphans::sentence(pass, project.as_deref())).await;
     if comparison.sync != SyncStatus::OutOfSync && !plan::is_asked(&pass.application) {
-        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None, orphaned });
+        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None, orphaned, drift: None });
     }
     let states = plan::states(&comparison);
     let request = match plan::request(pass, &desired, &states, comparison.sync) {
         plan::Decided::Run(request) => *request,
         plan::Decided::Nothing(failing) => {
-            return Ok(Done { desired, comparison, operation: None, waiting: held, failing, orphaned });
+            return Ok(Done { desired, comparison, operation: None, waiting: held, failing, orphaned, drift: None });
         }
     };
     let begins = !request.drift && !request.resumed;
     if begins && let Some(sentence) = gate::waits_for_others(pass)? {
-        return Ok(Done { desired, comparison, operation: None, waiting: Some(sentence), failing: None, orphaned });
+        return Ok(Done {
+            desired,
+            comparison,
+            operation: None,
+            waiting: Some(sentence),
+            failing: None,
+            orphaned,
+            drift: None,
+        });
     }
     let plan = Box::pin(plan::plan(pass, &request, &desired, &states)).await?;
     drop(states);
     pass.timeline.mark("planned");
     if request.automated && plan.is_empty() {
-        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None, orphaned });
+        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None, orphaned, drift: None });
     }
     let approved = match gate::gate(pass, project.as_deref(), &request, &plan)? {
         gate::Decided::Approved(approved) => approved,
@@ -322,17 +369,34 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
             if let Some(until) = until {
                 pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), until);
             }
-            return Ok(Done { desired, comparison, operation: None, waiting: Some(sentence), failing: None, orphaned });
+            return Ok(Done {
+                desired,
+                comparison,
+                operation: None,
+                waiting: Some(sentence),
+                failing: None,
+                orphaned,
+                drift: None,
+            });
         }
     };
     pass.timeline.mark("gated");
     drop(plan);
-    let performed = Box::pin(apply::apply(pass, &request, &approved)).await?;
+    let drifted = if request.drift { drift::in_words(&comparison) } else { None };
+    let mut performed = Box::pin(apply::apply(pass, &request, &approved)).await?;
+    if let Some(mut drifted) = drifted.filter(|_| performed.failure.is_none()) {
+        if !performed.taken_from.is_empty() {
+            let names: Vec<&str> = performed.taken_from.iter().map(String::as_str).collect();
+            drifted = format!("{drifted} (changed by {})", names.join(", "));
+        }
+        performed.message = format!("healed drift: {drifted}");
+        performed.healed = Some(drifted);
+    }
     pass.timeline.mark("applied");
     if !performed.dry_run {
         comparison = Box::pin(compare::compare(pass, &desired)).await?;
     }
-    Ok(Done { desired, comparison, operation: Some(performed), waiting: held, failing: None, orphaned })
+    Ok(Done { desired, comparison, operation: Some(performed), waiting: held, failing: None, orphaned, drift: None })
 }
 
 /// A commit that is wanted of an application that is pinned to another one has to wait, however well the application is.

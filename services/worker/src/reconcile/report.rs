@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::apply::Performed;
 use super::settle::{Standing, standing};
-use super::{Cause, Causes, Done, Pass, delete, shared, status};
+use super::{Cause, Causes, Done, Pass, delete, drift, shared, status};
 use crate::Context;
 use crate::context::{application_key, locked};
 use crate::feedback::{Confirmation, of_deployment};
@@ -21,12 +21,16 @@ use crate::registry::Managed;
 use crate::tracker::{Conclusion, Verdict};
 use crate::wanted::{self, Wanted};
 
+/// While an application becomes healthy, it is looked at again after so long, and then ever less often.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// The steps came to an end.
 pub async fn done(pass: &Pass<'_>, done: Done) {
     let ctx = pass.ctx;
     let limit = ctx.config.options.health_timeout;
     let settling = settling_for(pass, &done);
-    let standing = standing(&done.comparison, done.operation.as_ref(), done.waiting.as_deref(), settling, limit);
+    let held = (done.waiting.as_deref(), done.drift.as_deref());
+    let standing = standing(&done.comparison, done.operation.as_ref(), held, settling, limit);
     let mut timeline = pass.timeline.clone();
     if matches!(&standing, Standing::Concluded(conclusion) if conclusion.verdict == Verdict::Success) {
         timeline.mark("healthy");
@@ -37,6 +41,8 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
             // Health is judged once more when its time is up; approval has no time.
             if done.waiting.is_none() {
                 let left = limit.saturating_sub(settling).max(Duration::from_secs(1));
+                // Pods are not watched, and why they do not start is known only some time after their workload has changed.
+                let left = left.min(settling.clamp(LOOK_AGAIN, 6 * LOOK_AGAIN));
                 ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), left);
             }
             say(pass, sentence)
@@ -52,6 +58,7 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
         changed: done.operation.as_ref().map_or(0, |operation| operation.changed),
         pruned: done.operation.as_ref().map_or(0, |operation| operation.pruned),
         acted: done.operation.is_some(),
+        healed: done.operation.as_ref().and_then(|operation| operation.healed.clone()),
     };
     confirmation.confirmed().await;
     deployment.confirmed().await;
@@ -232,6 +239,9 @@ fn conclude(pass: &Pass<'_>, conclusion: &Conclusion) -> Confirmation {
 
 /// Whether a conclusion is news for a wanted commit: it has none yet, or it failed and has recovered since.
 fn is_open(wanted: &Wanted, conclusion: &Conclusion) -> bool {
+    if wanted.verdict == Some(Verdict::Success) {
+        return drift::is_told_by(conclusion);
+    }
     let recovered =
         conclusion.verdict == Verdict::Success && matches!(wanted.verdict, Some(Verdict::Failure | Verdict::Error));
     wanted.is_pending() || recovered
@@ -277,6 +287,7 @@ struct Summary {
     changed: u32,
     pruned: u32,
     acted: bool,
+    healed: Option<String>,
 }
 
 /// A report, if there is something to tell: something was done, or a commit came a step further.
@@ -292,6 +303,10 @@ fn tell(pass: &Pass<'_>, standing: &Standing, summary: &Summary, timeline: &crat
             },
             conclusion.sentence.clone(),
         ),
+    };
+    let message = match &summary.healed {
+        Some(drift) => format!("{message}; healed drift: {drift}"),
+        None => message,
     };
     let wanted = pending(pass);
     if !summary.acted && wanted.is_empty() {

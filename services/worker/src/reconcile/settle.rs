@@ -56,7 +56,7 @@ pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey], hooks: &[Hook]) -> Result
         let mut waiting: Option<String> = None;
         for key in keys {
             let live: Option<Arc<Object>> = pass.ctx.live.get(key);
-            match live.as_deref().and_then(health) {
+            match live.as_deref().and_then(|live| health(pass, live)) {
                 Some(health) if health.status == HealthStatus::Degraded => {
                     return Err(Stop::sync(format!("{key}: {}", health.message)));
                 }
@@ -83,12 +83,12 @@ pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey], hooks: &[Hook]) -> Result
 }
 
 /// How well an object of a wave is. What a child Application says counts once it is about its present spec.
-fn health(live: &Object) -> Option<Health> {
+fn health(pass: &Pass<'_>, live: &Object) -> Option<Health> {
     let child = live.group() == crate::context::GROUP && live.kind() == "Application";
     if child && Application::parse(live.0.clone()).is_ok_and(|child| !is_observed(&child)) {
         return Some(Health::new(HealthStatus::Progressing, "waiting for the application to follow its new spec"));
     }
-    engine::health::health(live)
+    pass.ctx.health(live)
 }
 
 fn is_observed(child: &Application) -> bool {
@@ -107,7 +107,7 @@ fn hooks_running(pass: &Pass<'_>, hooks: &[Hook]) -> Result<Option<String>, Stop
     let mut first = None;
     for hook in hooks {
         let Some(live) = pass.ctx.live.get(&hook.key) else { continue };
-        match hook_outcome(&live, engine::health::health(&live).as_ref()) {
+        match hook_outcome(&live, pass.ctx.health(&live).as_ref()) {
             HookOutcome::Succeeded => {}
             HookOutcome::Failed { message } => return Err(Stop::sync(format!("hook {} failed: {message}", hook.key))),
             HookOutcome::Running { message } => {
@@ -130,17 +130,20 @@ fn hooks_running(pass: &Pass<'_>, hooks: &[Hook]) -> Result<Option<String>, Stop
     Ok(first)
 }
 
-/// Judges the whole application.
+/// Judges the whole application. Drift from a commit that was synced is told before anything that is waited for.
 pub fn standing(
     comparison: &Comparison,
     operation: Option<&Performed>,
-    waiting: Option<&str>,
+    (waiting, drift): (Option<&str>, Option<&str>),
     settling: Duration,
     limit: Duration,
 ) -> Standing {
     let conclude = |verdict, sentence: String| Standing::Concluded(Conclusion { verdict, sentence });
     if let Some(failed) = operation.and_then(|operation| operation.failure.as_deref()) {
         return conclude(Verdict::Failure, failed.to_owned());
+    }
+    if let Some(drift) = drift {
+        return Standing::Concluded(super::drift::conclusion(drift));
     }
     if let Some(waiting) = waiting {
         return Standing::Pending(waiting.to_owned());
@@ -184,7 +187,7 @@ mod tests {
 
     fn judged(sync: SyncStatus, health: HealthStatus, waiting: Option<&str>, seconds: u64) -> String {
         let settling = Duration::from_secs(seconds);
-        match standing(&comparison(sync, health), None, waiting, settling, Duration::from_secs(600)) {
+        match standing(&comparison(sync, health), None, (waiting, None), settling, Duration::from_secs(600)) {
             Standing::Pending(sentence) => format!("pending {sentence}"),
             Standing::Concluded(conclusion) => format!("{:?} {}", conclusion.verdict, conclusion.sentence),
         }

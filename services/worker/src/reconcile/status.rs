@@ -16,7 +16,7 @@ use crate::registry::Desired;
 use crate::tracker::{Conclusion, Verdict};
 
 /// The conditions that a pass sets and clears.
-pub const OWN_CONDITIONS: [&str; 11] = [
+pub const OWN_CONDITIONS: [&str; 13] = [
     conditions::INVALID_SPEC_ERROR,
     conditions::COMPARISON_ERROR,
     conditions::SYNC_ERROR,
@@ -28,6 +28,8 @@ pub const OWN_CONDITIONS: [&str; 11] = [
     conditions::SYNC_WAITING,
     conditions::PINNED_WARNING,
     conditions::SELF_HEAL_WARNING,
+    conditions::DRIFT_WARNING,
+    conditions::IGNORE_DIFFERENCES_WARNING,
 ];
 
 /// The status after the steps have come to an end.
@@ -65,6 +67,8 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
     status.controller_namespace = pass.ctx.namespace().into();
     let warnings = done.desired.warnings.iter().map(|(kind, message)| (kind.as_str(), message.clone()));
     let mut own: Vec<(&str, String)> = warnings.collect();
+    own.extend(pass.rules().warnings().iter().map(|warning| (conditions::IGNORE_DIFFERENCES_WARNING, warning.clone())));
+    own.extend(excluded(pass, &done.desired).map(|sentence| (conditions::EXCLUDED_RESOURCE_WARNING, sentence)));
     if let Some(performed) = &done.operation {
         operation(&mut status, pass, done, performed);
         own.extend(performed.failure.clone().map(|failure| (conditions::SYNC_ERROR, failure)));
@@ -73,6 +77,7 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
     // Unchanged, or a confirmation could not be told from one that was meant for something before.
     own.extend(done.waiting.clone().map(|reason| (conditions::SYNC_WAITING, reason)));
     own.extend(done.comparison.shared().map(|sentence| (conditions::SHARED_RESOURCE_WARNING, sentence)));
+    own.extend(done.drift.clone().map(|sentence| (conditions::DRIFT_WARNING, sentence)));
     own.extend(done.orphaned.clone().map(|sentence| (conditions::ORPHANED_RESOURCE_WARNING, sentence)));
     if let Ok(Some(pin)) = engine::pin::pin(&application) {
         own.push((conditions::PINNED_WARNING, pin.sentence(&application)));
@@ -87,6 +92,21 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
     status.set_conditions(&OWN_CONDITIONS, own.into_iter().map(condition).collect());
     compact(&mut status);
     status
+}
+
+/// What Git wants and the settings of the system leave out.
+fn excluded(pass: &Pass<'_>, desired: &Desired) -> Option<String> {
+    let kinds: BTreeSet<(&str, &str)> = desired
+        .objects
+        .iter()
+        .map(|object| (object.group(), object.kind()))
+        .filter(|(group, kind)| pass.ctx.is_excluded(group, kind))
+        .collect();
+    let named: Vec<String> = kinds
+        .iter()
+        .map(|(group, kind)| if group.is_empty() { (*kind).to_owned() } else { format!("{group}/{kind}") })
+        .collect();
+    (!named.is_empty()).then(|| format!("resource.exclusions in argocd-cm leave out {}", named.join(", ")))
 }
 
 /// An object in etcd has at most 1.5 MiB, and requests somewhat more than what is stored: of a large application the lines

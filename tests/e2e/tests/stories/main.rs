@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod cli;
+mod drift;
 mod example;
 mod github;
 mod objects;
 mod operations;
 mod outages;
+mod projects;
 mod pulls;
 mod push;
 mod storm;

@@ -13,7 +13,7 @@ async fn live(stage: &Stage, group: &str, kind: &str, name: &str) -> Result<Obje
 }
 
 /// Waits until an Application has a condition of this type that says so.
-async fn condition(stage: &Stage, name: &str, kind: &str, words: &str) -> Result<()> {
+pub async fn condition(stage: &Stage, name: &str, kind: &str, words: &str) -> Result<()> {
     until(&format!("{name}: {kind} {words:?}"), async || {
         let application = stage.site().application(name).await?;
         let all = application.at("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();

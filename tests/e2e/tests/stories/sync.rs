@@ -280,3 +280,98 @@ async fn a_window_opens(stage: &Stage, shop: &WorkingCopy) -> Result<()> {
     stage.expect(shop, &commit, "lockstep/dev/shop", "success", "healthy").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn children_come_in_waves_and_one_is_left_alone() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let shop = stage
+        .repository("acme/shop", |copy| {
+            copy.write("database/job.yaml", job("database", "after=3s", json!({})))?;
+            copy.write("app/config.yaml", config_map("shop", "1"))?;
+            copy.write("alone/config.yaml", config_map("alone", "1"))
+        })
+        .await?;
+    let child = |name: &str, wave: &str| {
+        let mut child = application(name, &shop.url, name, true);
+        child["metadata"]["annotations"] = json!({ "argocd.argoproj.io/sync-wave": wave });
+        child.to_string()
+    };
+    shop.git.write("root/database.yaml", child("database", "0"))?;
+    shop.git.write("root/app.yaml", child("app", "1"))?;
+    shop.push("Children").await?;
+    let mut root = application("root", &shop.url, "root", true);
+    root["spec"]["destination"]["namespace"] = "argocd".into();
+    stage.site().apply(root).await?;
+    stage.site().has_content(NAMESPACE, "shop", "1").await?;
+    let waited = created(&live(&stage, "ConfigMap", "shop").await?)
+        .duration_since(created(&live(&stage, "Job", "database").await?))
+        .as_secs();
+    ensure!(waited >= 2, "the second wave did not wait for the health of the first: {waited} s");
+
+    let mut alone = application("alone", &shop.url, "alone", true);
+    alone["metadata"]["annotations"] = json!({ "argocd.argoproj.io/skip-reconcile": "true" });
+    stage.site().apply(alone).await?;
+    shop.git.write("alone/config.yaml", config_map("alone", "2"))?;
+    says(&stage, &shop, "alone", "success", "left alone").await?;
+    ensure!(stage.site().content(NAMESPACE, "alone").await.is_err(), "it was not left alone");
+    let again = json!({ "metadata": { "annotations": { "argocd.argoproj.io/skip-reconcile": null } } });
+    stage.site().patch_application("alone", again).await?;
+    stage.site().has_content(NAMESPACE, "alone", "2").await?;
+
+    // Content comes from Git and from nowhere else.
+    let operation = json!({ "operation": { "sync": { "manifests": [config_map("alone", "by hand")] } } });
+    stage.site().patch_application("alone", operation).await?;
+    until("the operation is refused", async || {
+        let application = stage.site().application("alone").await?;
+        let message = application.at("/status/operationState/message").and_then(Value::as_str).unwrap_or_default();
+        if message.contains("that are not in Git") { Ok(()) } else { Err(message.to_owned()) }
+    })
+    .await?;
+    ensure!(stage.site().content(NAMESPACE, "alone").await == Ok("2".into()), "what is not in Git was applied");
+    stage.strike().await
+}
+
+#[tokio::test]
+async fn what_cannot_end_well_is_not_begun() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let shop = stage
+        .repository("acme/shop", |copy| {
+            copy.write("app/config.yaml", config_map("shop", "1"))?;
+            copy.write("app/before.yaml", job("before", "", hook("PreSync")))
+        })
+        .await?;
+    stage.site().apply(application("shop", &shop.url, "app", true)).await?;
+    stage.site().stands("shop", "Synced/Healthy").await?;
+    let ran = live(&stage, "Job", "before").await?;
+
+    let broken = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "shop" },
+                         "spec": { "ports": [{ "port": 70_000 }] } });
+    shop.git.write("app/service.yaml", broken.to_string())?;
+    shop.git.write("app/config.yaml", config_map("shop", "2"))?;
+    says(&stage, &shop, "shop", "failure", "nothing was changed").await?;
+    ensure!(stage.site().content(NAMESPACE, "shop").await == Ok("1".into()), "a part of it was applied");
+    ensure!(
+        live(&stage, "Job", "before").await?.uid() == ran.uid(),
+        "the hook ran for a sync that cannot be completed"
+    );
+
+    let unknown = json!({ "apiVersion": "example.com/v1", "kind": "Widget", "metadata": { "name": "shop" } });
+    shop.git.write("app/service.yaml", unknown.to_string())?;
+    says(&stage, &shop, "shop", "failure", "the cluster has no kind Widget").await?;
+    shop.git.remove("app/service.yaml")?;
+
+    // Another manager's field is taken, and the operation says from whom.
+    let by_hand = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "shop", "namespace": NAMESPACE },
+                          "data": { "content": "by hand" } });
+    let mut app = application("shop", &shop.url, "app", true);
+    app["spec"]["syncPolicy"]["automated"]["selfHeal"] = false.into();
+    stage.site().apply(app).await?;
+    stage.site().apply(by_hand).await?;
+    shop.git.write("app/config.yaml", config_map("shop", "3"))?;
+    says(&stage, &shop, "shop", "success", "healthy").await?;
+    let application = stage.site().application("shop").await.map_err(anyhow::Error::msg)?;
+    let results = application.at("/status/operationState/syncResult/resources").map(Value::to_string);
+    let results = results.unwrap_or_default();
+    ensure!(results.contains("took .data.content from team"), "{results}");
+    stage.strike().await
+}

@@ -1,0 +1,144 @@
+//! What users wrote into Argo CD's ConfigMap `argocd-cm` for compare and health: `resource.customizations.*`,
+//! `resource.exclusions`, `resource.inclusions` and `resource.compareoptions`.
+//!
+//! This crate does no I/O and knows no async runtime. It reads the clock for the time limit of scripts and for their `os.time`, and
+//! for nothing else. A value that cannot be read never stops the others: it is left out, and [`Customizations::warnings`] says so.
+//!
+//! ```
+//! use customizations::Customizations;
+//! use resources::{HealthStatus, Object};
+//! use serde_json::json;
+//!
+//! let data = [
+//!     ("resource.customizations.health.example.com_Widget", "return { status = obj.status.phase, message = 'as it says' }"),
+//!     ("resource.customizations.ignoreDifferences.all", "managedFieldsManagers: [kube-controller-manager]"),
+//!     ("resource.exclusions", "[{apiGroups: ['*.example.net']}]"),
+//! ];
+//! let customizations = Customizations::parse(&data.map(|(key, value)| (key.into(), value.into())).into());
+//! assert!(customizations.warnings().is_empty());
+//!
+//! let widget = Object(json!({ "apiVersion": "example.com/v1", "kind": "Widget", "status": { "phase": "Degraded" } }));
+//! assert_eq!(customizations.health(&widget).unwrap().status, HealthStatus::Degraded);
+//! assert_eq!(customizations.ignore_differences()[0].kind, "*");
+//! assert!(customizations.is_excluded("db.example.net", "Database", &["in-cluster"]));
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod entries;
+mod filter;
+mod keys;
+mod lua;
+mod options;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use engine::health::Health;
+use entries::Entries;
+use filter::Filters;
+use resources::{IgnoreDifference, Object};
+use sha2::{Digest as _, Sha256};
+
+pub use entries::KnownTypeField;
+pub use options::{CompareOptions, IgnoredStatus};
+
+/// What `argocd-cm` says about compare and health. [`Default`] says nothing.
+///
+/// Two are equal if they were read from the same values.
+#[derive(Clone, Debug, Default)]
+pub struct Customizations {
+    entries: Entries,
+    filters: Filters,
+    compare_options: CompareOptions,
+    warnings: Vec<String>,
+    digest: String,
+}
+
+impl Customizations {
+    /// Reads the `data` of the ConfigMap. Keys that are about something else are not looked at.
+    pub fn parse(data: &BTreeMap<String, String>) -> Self {
+        let mut warnings = Vec::new();
+        let entries = keys::entries(data, &mut warnings);
+        let filters = Filters::parse(data, &mut warnings);
+        let compare_options = CompareOptions::parse(data, &mut warnings);
+        Self { entries, filters, compare_options, warnings, digest: digest(data) }
+    }
+
+    /// Reads the ConfigMap itself, as the cluster has it or as a manifest.
+    pub fn of_config_map(config_map: &Object) -> Self {
+        let data = config_map.at("/data").and_then(|data| data.as_object()).into_iter().flatten();
+        Self::parse(&data.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
+    }
+
+    /// What could not be read and was left out: sentences that begin with the key and say what to do.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Changes when something changes that this crate reads, and only then. Empty where nothing is set.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The fields whose difference does not count in any application, for
+    /// [`CompareRules`](engine::compare::CompareRules), beside the application's own.
+    pub fn ignore_differences(&self) -> &[IgnoreDifference] {
+        &self.entries.ignore_differences
+    }
+
+    /// The fields that hold a value of a type of Kubernetes, such as a quantity: each with the group and the kind of its key, which
+    /// may be patterns.
+    pub fn all_known_type_fields(&self) -> impl Iterator<Item = (&str, &str, &KnownTypeField)> {
+        let fields = self.entries.known_type_fields.iter();
+        fields.map(|(key, field)| (key.group.as_str(), key.kind.as_str(), field))
+    }
+
+    /// `resource.compareoptions`.
+    pub fn compare_options(&self) -> &CompareOptions {
+        &self.compare_options
+    }
+
+    /// Whether objects of a kind are neither watched nor compared nor written. `cluster` is all that the cluster is called: its
+    /// address, its name.
+    pub fn is_excluded(&self, group: &str, kind: &str, cluster: &[&str]) -> bool {
+        self.filters.is_excluded(group, kind, cluster)
+    }
+
+    /// How well a live object is: by the user's Lua for its kind, or else by the engine's rules. An object that is being deleted is
+    /// progressing, whatever its Lua would say. `None`: it has no health.
+    ///
+    /// A script ends within about a second, and blocks the thread for as long.
+    pub fn health(&self, object: &Object) -> Option<Health> {
+        if object.is_being_deleted() {
+            return engine::health::health(object);
+        }
+        match self.entries.script(object.group(), object.kind()) {
+            Some(script) => script.judge(object),
+            None => engine::health::health(object),
+        }
+    }
+}
+
+impl PartialEq for Customizations {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for Customizations {}
+
+fn digest(data: &BTreeMap<String, String>) -> String {
+    let mut own = data.iter().filter(|(key, _)| keys::is_read(key)).peekable();
+    if own.peek().is_none() {
+        return String::new();
+    }
+    let mut text = String::new();
+    for (key, value) in own {
+        // Lengths keep one key with a long value apart from two keys.
+        let _ = write!(text, "{} {} {key}{value}", key.len(), value.len());
+    }
+    hex::encode(Sha256::digest(text))
+}
+
+#[cfg(test)]
+mod tests;

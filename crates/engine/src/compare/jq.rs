@@ -1,0 +1,1103 @@
+//! `jqPathExpressions` that are more than a plain path, run by jaq.
+//!
+//! An expression may come from anybody who may write an Application, so it must end soon and stay small. Three things see to that:
+//! only what selects is allowed, and nothing that defines, loops, calculates, builds text or objects or asks the world outside; of
+//! what remains, each step that can yield more than one value, or whose cost depends on a value's size, is counted with that size
+//! against a budget in proportion to the object; and regular expressions are those of the `regex` crate, which take linear time.
+//!
+//! In one thing this is kinder than jq: where an object does not have the shape that the expression walks through (`.a[]` where
+//! there is no `.a`), nothing is selected, and that is no error.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::LazyLock;
+
+use jaq_core::box_iter::box_once;
+use jaq_core::data::HasLut;
+use jaq_core::load::lex::StrPart;
+use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
+use jaq_core::load::{Arena, File, Lexer, Loader, Parser};
+use jaq_core::native::{Fun, bome, v};
+use jaq_core::path::{Opt, Part, Path};
+use jaq_core::{Compiler, Ctx, DataT, Error, Exn, Lut, Native, ValR, Vars};
+use jaq_json::Val;
+use regex::{Regex, RegexBuilder};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::places::Places;
+
+/// What an expression may be: longer ones, and deeper ones, are refused before they are read.
+const LENGTH: usize = 1_000;
+const DEPTH: usize = 24;
+const OPERATORS: usize = 50;
+const NESTED_WORDS: usize = 16;
+const PARTS: usize = 64;
+/// So many regular expressions, each at most so large when compiled.
+const REGEXES: usize = 10;
+const REGEX_BYTES: usize = 1 << 17;
+/// The budget of one run: so much for any object, more for each value in it, and never more than the most.
+const STEPS: usize = 20_000;
+const STEPS_EACH: usize = 25;
+const MOST_STEPS: usize = 500_000;
+/// A step costs one more for so many operators, since a value goes through all of them.
+const OPERATORS_PER_STEP: usize = 10;
+/// Text counts like a value for each so many bytes; where a regular expression looks at it, each byte counts.
+const BYTES_PER_STEP: usize = 16;
+
+/// How the functions below are called inside a compiled expression; nobody can write these names.
+const TICK: &str = "lockstep_tick";
+const WEIGH: &str = "lockstep_weigh";
+const KEY: &str = "lockstep_key";
+const TEST: &str = "lockstep_test";
+const SELECTED: &str = "lockstep_selected";
+
+/// What a function does to its arguments.
+#[derive(Clone, Copy, PartialEq)]
+enum Gives {
+    /// Some of its input, so that it can stand in a path; arguments of it are paths if it is one.
+    Places,
+    /// The same, but its arguments are conditions.
+    PlacesIf,
+    /// A new value.
+    Value,
+}
+
+/// All that may be called, with the number of arguments.
+const FUNCTIONS: &[(&str, usize, Gives)] = &[
+    ("empty", 0, Gives::Places),
+    ("select", 1, Gives::PlacesIf),
+    ("recurse", 0, Gives::Places),
+    ("first", 0, Gives::Places),
+    ("first", 1, Gives::Places),
+    ("last", 0, Gives::Places),
+    ("last", 1, Gives::Places),
+    ("values", 0, Gives::Places),
+    ("nulls", 0, Gives::Places),
+    ("booleans", 0, Gives::Places),
+    ("numbers", 0, Gives::Places),
+    ("strings", 0, Gives::Places),
+    ("arrays", 0, Gives::Places),
+    ("objects", 0, Gives::Places),
+    ("iterables", 0, Gives::Places),
+    ("scalars", 0, Gives::Places),
+    ("true", 0, Gives::Value),
+    ("false", 0, Gives::Value),
+    ("null", 0, Gives::Value),
+    ("not", 0, Gives::Value),
+    ("any", 0, Gives::Value),
+    ("any", 1, Gives::Value),
+    ("any", 2, Gives::Value),
+    ("all", 0, Gives::Value),
+    ("all", 1, Gives::Value),
+    ("all", 2, Gives::Value),
+    ("isempty", 1, Gives::Value),
+    ("IN", 1, Gives::Value),
+    ("in", 1, Gives::Value),
+    ("inside", 1, Gives::Value),
+    ("has", 1, Gives::Value),
+    ("contains", 1, Gives::Value),
+    ("startswith", 1, Gives::Value),
+    ("endswith", 1, Gives::Value),
+    ("ltrimstr", 1, Gives::Value),
+    ("rtrimstr", 1, Gives::Value),
+    ("trim", 0, Gives::Value),
+    ("ascii_downcase", 0, Gives::Value),
+    ("ascii_upcase", 0, Gives::Value),
+    ("length", 0, Gives::Value),
+    ("type", 0, Gives::Value),
+    ("tostring", 0, Gives::Value),
+    ("keys", 0, Gives::Value),
+    ("map", 1, Gives::Value),
+    ("to_entries", 0, Gives::Value),
+];
+
+/// Definitions of jaq that those above are, or are made of.
+const DEFINITIONS: [&str; 30] = [
+    "empty",
+    "select",
+    "first",
+    "last",
+    "values",
+    "nulls",
+    "booleans",
+    "numbers",
+    "strings",
+    "arrays",
+    "objects",
+    "iterables",
+    "scalars",
+    "true",
+    "false",
+    "null",
+    "not",
+    "any",
+    "all",
+    "isempty",
+    "type",
+    "tostring",
+    "keys",
+    "map",
+    "to_entries",
+    "isboolean",
+    "isnumber",
+    "isstring",
+    "isarray",
+    "isobject",
+];
+
+/// Natives of jaq's libraries likewise.
+const NATIVES: [&str; 9] =
+    ["startswith", "endswith", "ltrimstr", "rtrimstr", "trim", "ascii_downcase", "ascii_upcase", "sort", "length"];
+
+/// Definitions of our own.
+const OWN: &str = "
+    def IN(candidates): . as $value | any(candidates; . == $value);
+    def in(containers): . as $key | containers | has($key);
+    def inside(containers): . as $part | containers | contains($part);
+";
+
+/// All definitions, read once.
+static LIBRARY: LazyLock<Vec<Def>> = LazyLock::new(|| {
+    let libraries = jaq_core::defs().chain(jaq_std::defs());
+    let own = jaq_core::load::parse(OWN, |parser| parser.defs()).unwrap_or_default();
+    libraries.filter(|definition| DEFINITIONS.contains(&definition.name)).chain(own).collect()
+});
+
+/// An expression, ready to run on many objects.
+pub(super) struct Filter {
+    expression: String,
+    program: jaq_core::Filter<Counted>,
+    regexes: Vec<Regex>,
+    /// What a step costs.
+    pace: usize,
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Filter").field(&self.expression).finish()
+    }
+}
+
+impl Filter {
+    /// Compiles an expression. The error is the reason, to stand behind "is not applied:".
+    pub(super) fn new(expression: &str) -> Result<Self, String> {
+        let operators = check_size(expression)?;
+        let tokens = Lexer::new(expression).lex().map_err(|errors| {
+            let error = errors.first().map(|(expected, at)| format!(": expected {} at {at:?}", expected.as_str()));
+            format!("it is not jq{}", error.unwrap_or_default())
+        })?;
+        let term = Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| {
+            let error = errors.first().map(|(expected, found)| {
+                let found = found.map_or_else(|| "the end".to_owned(), |token| format!("{:?}", token.0));
+                format!(": expected {} at {found}", expected.as_str())
+            });
+            format!("it is not jq{}", error.unwrap_or_default())
+        })?;
+        let mut checked = Checked::default();
+        let body = checked.term(term, true)?;
+        let program = compile(body).ok_or("it cannot be compiled")?;
+        Ok(Self {
+            expression: expression.to_owned(),
+            program,
+            regexes: checked.regexes,
+            pace: 1 + operators / OPERATORS_PER_STEP,
+        })
+    }
+
+    /// The expression as it was written.
+    pub(super) fn expression(&self) -> &str {
+        &self.expression
+    }
+
+    /// What the expression selects in an object.
+    pub(super) fn places(&self, object: &Value) -> Result<Places, String> {
+        let input = Val::deserialize(object).map_err(|error| error.to_string())?;
+        let mut size = MOST_STEPS;
+        weigh(&input, &mut size);
+        let budget = (MOST_STEPS - size).saturating_mul(STEPS_EACH).saturating_add(STEPS).min(MOST_STEPS);
+        let left = Cell::new(budget / self.pace);
+        let run = Run { lut: &self.program.lut, left: &left, regexes: &self.regexes };
+        let mut places = Places::default();
+        for found in self.program.id.run((Ctx::<Counted>::new(run.clone(), Vars::new([])), input)) {
+            match found {
+                Ok(Val::Arr(path)) if path.is_empty() => return Err("it selects the object as a whole".to_owned()),
+                Ok(Val::Arr(path)) => {
+                    run.spend(path.len())?;
+                    places.add(&path, object);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    run.spend(1)?;
+                    return Err(error.get_err().map_or_else(|_| "it fails".to_owned(), |error| brief(&error)));
+                }
+            }
+        }
+        // What `?` and `//` swallowed is an error all the same.
+        run.spend(1)?;
+        Ok(places)
+    }
+}
+
+fn brief(error: &Error<Val>) -> String {
+    const LIMIT: usize = 120;
+    let text = error.to_string();
+    text.char_indices().nth(LIMIT).map_or_else(|| text.clone(), |(cut, _)| format!("{}…", &text[..cut]))
+}
+
+/// Reads no more of an expression than is safe for a parser that calls itself, and counts its operators.
+fn check_size(expression: &str) -> Result<usize, String> {
+    let too_long = || Err("it is too long or too deep; split it into several expressions".to_owned());
+    if expression.len() > LENGTH {
+        return too_long();
+    }
+    let (mut depth, mut operators, mut words) = (0_usize, 0_usize, 0_usize);
+    let mut chars = expression.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => loop {
+                match chars.next() {
+                    None | Some('"') => break,
+                    Some('\\') if chars.next() == Some('(') => {
+                        return Err("it builds text, by \\(…)".to_owned());
+                    }
+                    Some(_) => {}
+                }
+            },
+            '#' => return Err("comments are not allowed".to_owned()),
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            '|' | ',' | '/' | '<' | '>' | '=' | '!' | '+' | '-' | '*' | '%' | '?' => {
+                operators += 1;
+                while c != '-' && chars.next_if(|next| matches!(next, '/' | '=' | '|')).is_some() {}
+            }
+            c if c.is_ascii_lowercase() => {
+                let mut word = String::from(c);
+                while let Some(next) = chars.next_if(|next| next.is_ascii_alphanumeric() || *next == '_') {
+                    word.push(next);
+                }
+                match &*word {
+                    "and" | "or" => operators += 1,
+                    "as" | "if" | "elif" | "try" | "catch" | "def" | "label" | "reduce" | "foreach" => words += 1,
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        if depth > DEPTH || operators > OPERATORS || words > NESTED_WORDS {
+            return too_long();
+        }
+    }
+    Ok(operators)
+}
+
+/// Goes through an expression, refuses what is not allowed and puts counters where a step yields several values or is as dear as
+/// its input is large. All others cost as much as the expression is long, for each value that was counted.
+#[derive(Default)]
+struct Checked<'s> {
+    regexes: Vec<Regex>,
+    variables: Vec<&'s str>,
+}
+
+type Checks<'s> = Result<Term<&'s str>, String>;
+
+impl<'s> Checked<'s> {
+    /// `path`: what comes out must be a place in the object, not a new value.
+    fn term(&mut self, term: Term<&'s str>, path: bool) -> Checks<'s> {
+        match term {
+            Term::Id => Ok(Term::Id),
+            Term::Recurse => Ok(counted_out(Term::Recurse)),
+            Term::Num(number) => value(path, "a number", Term::Num(number)),
+            Term::Str(None, parts) if parts.iter().all(|part| !matches!(part, StrPart::Term(_))) => {
+                value(path, "a text", Term::Str(None, parts))
+            }
+            Term::Str(..) => Err("it builds text".to_owned()),
+            Term::Arr(items) => {
+                let items = items.map(|items| self.term(*items, false)).transpose()?;
+                value(path, "a list", counted_out(Term::Arr(items.map(Box::new))))
+            }
+            Term::Neg(number) if matches!(*number, Term::Num(_)) => value(path, "a number", Term::Neg(number)),
+            Term::BinOp(left, operator, right) => self.operation(*left, operator, *right, path),
+            Term::TryCatch(body, catch) => {
+                let body = self.term(*body, path)?;
+                let catch = catch.map(|catch| self.term(*catch, false)).transpose()?;
+                Ok(Term::TryCatch(body.into(), catch.map(Box::new)))
+            }
+            Term::IfThenElse(branches, other) => {
+                let branches = branches
+                    .into_iter()
+                    .map(|(condition, then)| Ok((self.term(condition, false)?, self.term(then, path)?)))
+                    .collect::<Result<_, String>>()?;
+                let other = other.map(|other| self.term(*other, path)).transpose()?;
+                Ok(Term::IfThenElse(branches, other.map(Box::new)))
+            }
+            Term::Var(name) if self.variables.contains(&name) => value(path, name, counted_out(Term::Var(name))),
+            Term::Var(name) => Err(format!("{name} is not known")),
+            Term::Path(head, parts) => {
+                let head = self.term(*head, path)?;
+                if parts.0.len() > PARTS {
+                    return Err("it is too long; split it into several expressions".to_owned());
+                }
+                let one = parts.0.iter().all(|(part, _)| matches!(part, Part::Index(index) if is_literal(index)));
+                let parts = parts.0.into_iter().map(|(part, _)| Ok((self.part(part)?, Opt::Optional)));
+                let term = Term::Path(head.into(), Path(parts.collect::<Result<_, String>>()?));
+                Ok(if one { term } else { counted_out(term) })
+            }
+            Term::Call(name, args) => self.call(name, args, path),
+            Term::Neg(_) => Err("it calculates".to_owned()),
+            Term::Obj(_) => Err("it builds an object".to_owned()),
+            Term::Fold(name, ..) => Err(format!("{name} is not allowed")),
+            Term::Label(..) | Term::Break(_) => Err("label and break are not allowed".to_owned()),
+            Term::Def(..) => Err("def is not allowed".to_owned()),
+        }
+    }
+
+    fn operation(
+        &mut self,
+        left: Term<&'s str>,
+        operator: BinaryOp<&'s str>,
+        right: Term<&'s str>,
+        path: bool,
+    ) -> Checks<'s> {
+        let piped = matches!(operator, BinaryOp::Pipe(_));
+        let (left, right) = match &operator {
+            BinaryOp::Pipe(None) | BinaryOp::Comma | BinaryOp::Alt => (self.term(left, path)?, self.term(right, path)?),
+            BinaryOp::Pipe(Some(Pattern::Var(name))) => {
+                let left = self.term(left, false)?;
+                self.variables.push(name);
+                let right = self.term(right, path)?;
+                self.variables.pop();
+                (left, right)
+            }
+            BinaryOp::Or | BinaryOp::And => {
+                value(path, CONDITION, Term::Id)?;
+                (self.term(left, false)?, self.term(right, false)?)
+            }
+            BinaryOp::Cmp(_) => {
+                value(path, CONDITION, Term::Id)?;
+                let short = is_literal(&left) || is_literal(&right);
+                let (left, right) = (self.term(left, false)?, self.term(right, false)?);
+                if short { (left, right) } else { (weighed(left), weighed(right)) }
+            }
+            BinaryOp::Pipe(Some(_)) => return Err("it takes values apart; name one variable behind as".to_owned()),
+            BinaryOp::Math(_) => return Err("it calculates".to_owned()),
+            BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => {
+                return Err("it changes values, and what is to be ignored must be a path".to_owned());
+            }
+        };
+        let term = Term::BinOp(left.into(), operator, right.into());
+        Ok(if piped { term } else { counted_in(term) })
+    }
+
+    fn part(&mut self, part: Part<Term<&'s str>>) -> Result<Part<Term<&'s str>>, String> {
+        Ok(match part {
+            Part::Index(index) => Part::Index(self.index(index)?),
+            Part::Range(from, to) => {
+                Part::Range(from.map(|from| self.index(from)).transpose()?, to.map(|to| self.index(to)).transpose()?)
+            }
+        })
+    }
+
+    fn index(&mut self, index: Term<&'s str>) -> Checks<'s> {
+        let literal = is_literal(&index);
+        let index = self.term(index, false)?;
+        Ok(if literal { index } else { pipe(index, call(KEY)) })
+    }
+
+    fn call(&mut self, name: &'s str, args: Vec<Term<&'s str>>, path: bool) -> Checks<'s> {
+        if name == "test" {
+            value(path, CONDITION, Term::Id)?;
+            return self.test(&args);
+        }
+        let known = FUNCTIONS.iter().find(|(known, arity, _)| *known == name && *arity == args.len());
+        let Some((_, _, gives)) = known else {
+            return Err(match name {
+                "with_entries" | "from_entries" | "del" | "delpaths" | "setpath" | "map_values" | "walk" | "add" => {
+                    format!("{name} makes a new value, and what is to be ignored must be a path")
+                }
+                _ => format!("{name} with {} argument(s) is not known or not allowed", args.len()),
+            });
+        };
+        if *gives == Gives::Value {
+            value(path, &format!("what {name} makes"), Term::Id)?;
+        }
+        if name == "recurse" {
+            return Ok(counted_out(Term::Recurse));
+        }
+        let paths = path && *gives == Gives::Places;
+        let deep = matches!(name, "IN" | "tostring");
+        let args =
+            args.into_iter().map(|arg| Ok(if deep { weighed(self.term(arg, paths)?) } else { self.term(arg, paths)? }));
+        let term = Term::Call(name, args.collect::<Result<_, String>>()?);
+        Ok(match gives {
+            Gives::Value if deep => pipe(call(WEIGH), counted_out(term)),
+            Gives::Value => counted_in(counted_out(term)),
+            Gives::Places | Gives::PlacesIf => term,
+        })
+    }
+
+    /// `test("…")` and `test("…"; "i")`: compiled now, so that no expression is taken from the object.
+    fn test(&mut self, args: &[Term<&'s str>]) -> Checks<'s> {
+        const NUMBERS: &str = "0123456789";
+        let literal = |term: &Term<&'s str>| match term {
+            Term::Str(None, parts) => parts.iter().try_fold(String::new(), |mut text, part| {
+                match part {
+                    StrPart::Str(part) => text.push_str(part),
+                    StrPart::Char(c) => text.push(*c),
+                    StrPart::Term(_) => return None,
+                }
+                Some(text)
+            }),
+            _ => None,
+        };
+        let (pattern, flags) = match args {
+            [pattern] => (literal(pattern), Some(String::new())),
+            [pattern, flags] => (literal(pattern), literal(flags)),
+            _ => (None, None),
+        };
+        let (Some(pattern), Some(flags)) = (pattern, flags) else {
+            return Err("test takes one regular expression in quotes, and flags in quotes".to_owned());
+        };
+        if let Some(flag) = flags.chars().find(|flag| !matches!(flag, 'g' | 'i' | 'x' | 's' | 'n')) {
+            return Err(format!("test does not know the flag {flag}"));
+        }
+        let number = self.regexes.len();
+        if number == REGEXES {
+            return Err(format!("it has more than {REGEXES} regular expressions; split it into several expressions"));
+        }
+        let regex = RegexBuilder::new(&pattern)
+            .case_insensitive(flags.contains('i'))
+            .ignore_whitespace(flags.contains('x'))
+            .dot_matches_new_line(flags.contains('s'))
+            .size_limit(REGEX_BYTES)
+            .dfa_size_limit(REGEX_BYTES)
+            .nest_limit(DEPTH as u32)
+            .build();
+        self.regexes.push(regex.map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => "its regular expression is too large".to_owned(),
+            _ => "its regular expression is not one".to_owned(),
+        })?);
+        Ok(Term::Call(TEST, vec![Term::Num(&NUMBERS[number..=number])]))
+    }
+}
+
+const CONDITION: &str = "a condition; put it into select(…)";
+
+/// A value where a value may stand.
+fn value<'s>(path: bool, what: &str, term: Term<&'s str>) -> Checks<'s> {
+    if path { Err(format!("what is to be ignored must be a path, and {what} is none")) } else { Ok(term) }
+}
+
+fn call<'s>(name: &'static str) -> Term<&'s str> {
+    Term::Call(name, Vec::new())
+}
+
+fn pipe<'s>(left: Term<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
+    Term::BinOp(left.into(), BinaryOp::Pipe(None), right.into())
+}
+
+/// A step that is counted each time it is taken.
+fn counted_in(term: Term<&str>) -> Term<&str> {
+    pipe(call(TICK), term)
+}
+
+/// A step of which each output is counted with all that is in it, because it is looked at as a whole.
+fn weighed(term: Term<&str>) -> Term<&str> {
+    pipe(term, call(WEIGH))
+}
+
+fn is_literal(term: &Term<&str>) -> bool {
+    matches!(term, Term::Num(_) | Term::Neg(_) | Term::Str(..))
+}
+
+/// A step of which each output is counted.
+fn counted_out(term: Term<&str>) -> Term<&str> {
+    pipe(term, call(TICK))
+}
+
+fn compile(body: Term<&str>) -> Option<jaq_core::Filter<Counted>> {
+    let mut definitions: Vec<Def<&str>> = LIBRARY.clone();
+    definitions.push(Def { name: SELECTED, args: Vec::new(), body });
+    let natives = jaq_std::base_funs().chain(jaq_json::funs()).filter(|(name, ..)| NATIVES.contains(name));
+    let natives = jaq_core::funs().chain(natives).chain(own_natives());
+    let program = format!("path({SELECTED})");
+    let arena = Arena::default();
+    let modules = Loader::new(definitions).load(&arena, File { code: &*program, path: () }).ok()?;
+    Compiler::default().with_funs(natives).compile(modules).ok()
+}
+
+/// jaq's data for a run in which steps are counted.
+struct Counted;
+
+impl DataT for Counted {
+    type V<'a> = Val;
+    type Data<'a> = Run<'a>;
+}
+
+#[derive(Clone)]
+struct Run<'a> {
+    lut: &'a Lut<Counted>,
+    /// Steps that are left.
+    left: &'a Cell<usize>,
+    regexes: &'a [Regex],
+}
+
+impl<'a> HasLut<'a, Counted> for Run<'a> {
+    fn lut(&self) -> &'a Lut<Counted> {
+        self.lut
+    }
+}
+
+impl Run<'_> {
+    fn spend(&self, steps: usize) -> Result<(), String> {
+        let left = self.left.get().saturating_sub(steps);
+        self.left.set(left);
+        if left == 0 { Err("it takes too many steps on this object".to_owned()) } else { Ok(()) }
+    }
+
+    /// Counts a value with what is directly in it.
+    fn count(&self, value: &Val) -> Result<(), Error<Val>> {
+        let size = match value {
+            Val::TStr(text) | Val::BStr(text) => text.len() / BYTES_PER_STEP,
+            Val::Arr(items) => items.len(),
+            Val::Obj(map) => map.len(),
+            _ => 0,
+        };
+        self.spend(1 + size).map_err(Error::str)
+    }
+
+    /// Counts a value with all that is in it.
+    fn weigh(&self, value: &Val) -> Result<(), Error<Val>> {
+        let mut left = self.left.get();
+        weigh(value, &mut left);
+        self.left.set(left);
+        self.spend(1).map_err(Error::str)
+    }
+}
+
+/// Takes the size of a value from what is left.
+fn weigh(value: &Val, left: &mut usize) {
+    let own = match value {
+        Val::TStr(text) | Val::BStr(text) => 1 + text.len() / BYTES_PER_STEP,
+        _ => 1,
+    };
+    *left = left.saturating_sub(own);
+    match value {
+        Val::Arr(items) => {
+            for item in items.iter() {
+                if *left == 0 {
+                    return;
+                }
+                weigh(item, left);
+            }
+        }
+        Val::Obj(map) => {
+            for (key, value) in map.iter() {
+                if *left == 0 {
+                    return;
+                }
+                weigh(key, left);
+                weigh(value, left);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn own_natives() -> impl Iterator<Item = Fun<Counted>> {
+    let tick = Native::<Counted>::new(|cv| box_once(cv.0.data().count(&cv.1).map(|()| cv.1).map_err(Exn::from)))
+        .with_paths(|cv| box_once(cv.0.data().count(&cv.1.0).map(|()| cv.1).map_err(Exn::from)));
+    let weigh = Native::<Counted>::new(|cv| bome(cv.0.data().weigh(&cv.1).map(|()| cv.1)));
+    let key = Native::<Counted>::new(|cv| {
+        bome(match cv.1 {
+            Val::TStr(_) | Val::Num(_) => Ok(cv.1),
+            _ => Err(Error::str("an index must be a text or a number")),
+        })
+    });
+    let test = Native::<Counted>::new(|mut cv| {
+        let number = cv.0.pop_var();
+        bome(test(cv.0.data(), &cv.1, &number))
+    });
+    let has = Native::<Counted>::new(|mut cv| {
+        let key = cv.0.pop_var();
+        bome(match (&cv.1, &key) {
+            (Val::Obj(map), Val::TStr(_)) => Ok(map.contains_key(&key).into()),
+            (Val::Arr(items), Val::Num(index)) => {
+                Ok(index.as_isize().is_some_and(|index| usize::try_from(index).is_ok_and(|at| at < items.len())).into())
+            }
+            _ => Err(Error::str("has asks an object for a field, or a list for an index")),
+        })
+    });
+    let contains = Native::<Counted>::new(|mut cv| {
+        let part = cv.0.pop_var();
+        bome(contains(cv.0.data(), &cv.1, &part).map(Val::from))
+    });
+    [
+        (TICK, v(0), tick),
+        (WEIGH, v(0), weigh),
+        (KEY, v(0), key),
+        (TEST, v(1), test),
+        ("has", v(1), has),
+        ("contains", v(1), contains),
+    ]
+    .into_iter()
+}
+
+fn test(run: &Run<'_>, value: &Val, number: &Val) -> ValR<Val> {
+    let Val::TStr(text) = value else { return Err(Error::str("test wants a text")) };
+    let Ok(text) = std::str::from_utf8(text) else { return Err(Error::str("test wants a text")) };
+    let index = match number {
+        Val::Num(number) => number.as_isize().and_then(|number| usize::try_from(number).ok()),
+        _ => None,
+    };
+    let regex = index.and_then(|index| run.regexes.get(index)).ok_or_else(|| Error::str("test has no expression"))?;
+    run.spend(text.len()).map_err(Error::str)?;
+    Ok(regex.is_match(text).into())
+}
+
+/// Whether a value has another one in it, as jq means it. Each pair that is looked at is a step.
+fn contains(run: &Run<'_>, value: &Val, part: &Val) -> Result<bool, Error<Val>> {
+    run.count(part)?;
+    run.count(value)?;
+    Ok(match (value, part) {
+        (Val::TStr(value), Val::TStr(part)) => match (std::str::from_utf8(value), std::str::from_utf8(part)) {
+            (Ok(value), Ok(part)) => value.contains(part),
+            _ => value == part,
+        },
+        (Val::Arr(value), Val::Arr(part)) => {
+            for part in part.iter() {
+                let mut found = false;
+                for value in value.iter() {
+                    found |= contains(run, value, part)?;
+                    if found {
+                        break;
+                    }
+                }
+                if !found {
+                    return Ok(false);
+                }
+            }
+            true
+        }
+        (Val::Obj(value), Val::Obj(part)) => {
+            for (key, part) in part.iter() {
+                let Some(value) = value.get(key) else { return Ok(false) };
+                if !contains(run, value, part)? {
+                    return Ok(false);
+                }
+            }
+            true
+        }
+        (value, part) => value == part,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::tests::any_object;
+    use super::*;
+
+    fn deleted(expression: &str, object: &Value) -> Result<Value, String> {
+        Ok(Filter::new(expression)?.places(object)?.removed_from(object))
+    }
+
+    fn pod() -> Value {
+        json!({
+            "kind": "Deployment",
+            "metadata": {
+                "name": "gateway",
+                "annotations": {"x/a": "1", "x/b": "2", "y": "3"},
+                "managedFields": [{"manager": "lockstep"}]
+            },
+            "spec": {
+                "a": null,
+                "b": {"c": 1},
+                "replicas": 5,
+                "ports": [{"port": 80}, {"port": 81}, {"port": 82}],
+                "template": {"spec": {
+                    "initContainers": [{"name": "own"}, {"name": "injected-init-container"}],
+                    "containers": [
+                        {"name": "a", "image": "a:1", "env": [{"name": "FOO_1"}, {"name": "BAR"}, {"name": "FOO_2"}]},
+                        {"name": "b", "image": "b:1"},
+                        {"name": "c", "image": "c:1"}
+                    ]
+                }}
+            },
+            "webhooks": [{"name": "w", "clientConfig": {"caBundle": "QUJD", "url": "https://w"}}, {"name": "v"}]
+        })
+    }
+
+    /// Each expression and the JSON pointers of what it takes away.
+    #[test]
+    fn what_is_selected() {
+        let containers = "/spec/template/spec/containers";
+        for (expression, gone) in [
+            (r#".spec.template.spec.initContainers[] | select(.name == "injected-init-container")"#, {
+                "/spec/template/spec/initContainers/1"
+            }),
+            (".webhooks[]?.clientConfig.caBundle", "/webhooks/0/clientConfig/caBundle"),
+            (r#".spec.template.spec.containers[]?.env[]? | select(.name | test("^FOO_"))"#, "@/0/env/0 @/0/env/2"),
+            (r#".spec.template.spec.containers[] | select(.name == "a" or .name == "b") | .image"#, {
+                "@/0/image @/1/image"
+            }),
+            (r#".spec.template.spec.containers[] | select(.name | IN("a", "c")).image"#, "@/0/image @/2/image"),
+            (r#".spec.template.spec.containers[] | select([.name] | inside(["a", "c"])).image"#, "@/0/image @/2/image"),
+            (r#".spec.template.spec.containers[] | select(any(.env[]?; .name == "BAR"))"#, "@/0"),
+            (r#".spec.template.spec.containers[] | select(has("env") | not)"#, "@/1 @/2"),
+            (r#".spec.template.spec.containers[] | select(.image | endswith(":1") and startswith("b"))"#, "@/1"),
+            (r#".spec.template.spec.containers[] | select(.image | contains("c:")) | .image"#, "@/2/image"),
+            (r#".spec.template.spec.containers[] | select(.name | test("^A$"; "i")).image"#, "@/0/image"),
+            (r#".spec.template.spec.containers | .[0].image, .[-1].image"#, "@/0/image @/2/image"),
+            (r#".spec.template.spec.containers | first(.[] | select(.image)) | .name"#, "@/0/name"),
+            (".spec.a // .spec.b", "/spec/b"),
+            (".spec.b // .spec.a", "/spec/b"),
+            (".spec.ports[1:2]", "/spec/ports/1"),
+            (".spec.ports[:-1]", "/spec/ports/0 /spec/ports/1"),
+            (".spec.ports[1:][1].port", "/spec/ports/2/port"),
+            (".spec.ports[5:], .spec.ports[7], .spec.nothing.at.all", ""),
+            (".spec.ports[] | select(.port > 80 and .port != 82)", "/spec/ports/1"),
+            (".. | .caBundle?", "/webhooks/0/clientConfig/caBundle"),
+            (".. | objects | select(.port == 81) | .port", "/spec/ports/1/port"),
+            (".spec | recurse | .port?", "/spec/ports/0/port /spec/ports/1/port /spec/ports/2/port"),
+            (
+                r#".metadata.annotations | .[keys[] | select(startswith("x/"))]"#,
+                "/metadata/annotations/x~1a /metadata/annotations/x~1b",
+            ),
+            (r#".metadata.annotations["x/a", "y"]"#, "/metadata/annotations/x~1a /metadata/annotations/y"),
+            (r#"select(.kind == "Deployment") | .spec.replicas"#, "/spec/replicas"),
+            (r#"if .kind == "Deployment" then .spec.replicas else .spec.ports end"#, "/spec/replicas"),
+            (". as $root | .spec.ports[] | select(.port == $root.spec.ports[0].port)", "/spec/ports/0"),
+            ("try .spec.replicas", "/spec/replicas"),
+            (".spec.replicas?, (.spec.b | select(.c | type == \"number\"))", "/spec/replicas /spec/b"),
+            (".metadata.annotations[\"#\"], .spec.replicas", "/spec/replicas"),
+            // Not of this shape.
+            (".kind[]", ""),
+            (".kind.name, .spec.ports.name, .spec[0]", ""),
+            (".nothing[] | .name", ""),
+            ("empty", ""),
+        ] {
+            let got = deleted(expression, &pod()).unwrap_or_else(|error| panic!("{expression}: {error}"));
+            let mut want = pod();
+            let gone: Vec<String> = gone.split_whitespace().map(|at| at.replace('@', containers)).collect();
+            for at in gone.iter().rev() {
+                let (parent, name) = at.rsplit_once('/').unwrap();
+                match want.pointer_mut(parent).unwrap() {
+                    Value::Object(map) => drop(map.shift_remove(&name.replace("~1", "/")).unwrap()),
+                    Value::Array(items) => drop(items.remove(name.parse().unwrap())),
+                    _ => panic!("{at}"),
+                }
+            }
+            assert_eq!(got, want, "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let long = format!(".{}", "a".repeat(LENGTH));
+        let deep = format!("{}.a{}", "(".repeat(DEPTH + 1), ")".repeat(DEPTH + 1));
+        let minus = format!("select({}1)", "-".repeat(OPERATORS + 1));
+        let tries = "try ".repeat(NESTED_WORDS + 1) + ".a";
+        let pipes = ".a|".repeat(OPERATORS + 1) + ".a";
+        let parts = ".a".repeat(PARTS + 1);
+        let tests = "|select(test(\"a\"))".repeat(REGEXES + 1);
+        let tests = format!(".a{tests}");
+        for (expression, reason) in [
+            ("", "not jq"),
+            (".a[", "not jq"),
+            (".a[] | select(", "not jq"),
+            (".a b", "not jq"),
+            (".a[] | select(.b ~ 1)", "not jq"),
+            ("\"abc", "not jq"),
+            // Not a place in the object.
+            ("1", "must be a path, and a number is none"),
+            ("\"a\"", "must be a path, and a text is none"),
+            ("[.a]", "must be a path, and a list is none"),
+            ("{a: .a}", "builds an object"),
+            (".a == 1", "must be a path, and a condition"),
+            (".a and .b", "must be a path, and a condition"),
+            (".data | to_entries[]", "must be a path, and what to_entries makes is none"),
+            (
+                ".metadata.annotations | with_entries(select(.key | startswith(\"x\")))",
+                "with_entries makes a new value",
+            ),
+            (".a | keys", "must be a path, and what keys makes is none"),
+            (".a | length", "must be a path, and what length makes is none"),
+            ("del(.a)", "del makes a new value"),
+            ("map_values(.a)", "map_values makes a new value"),
+            (".a[] | test(\"x\")", "must be a path, and a condition"),
+            (". as $x | $x", "must be a path, and $x is none"),
+            // Changes.
+            (".[1000000000] = 1", "it changes values"),
+            (".a |= 1", "it changes values"),
+            (".a += 1", "it changes values"),
+            (".a //= 1", "it changes values"),
+            // Growth.
+            ("select(\"x\" * 1000000000 == .a)", "it calculates"),
+            ("select(.a + .a == .b)", "it calculates"),
+            ("select(-.a == 1)", "it calculates"),
+            ("select(\"\\(.a)\" == \"b\")", "it builds text"),
+            ("select(@base64 == .a)", "@base64"),
+            ("select(@text \"a\" == .a)", "it builds text"),
+            ("select([65] | implode == \"A\")", "implode"),
+            ("select(.a | tojson == \"\")", "tojson"),
+            ("select(.a | fromjson == 1)", "fromjson"),
+            ("select(.a | explode | length > 1)", "explode"),
+            // Loops.
+            ("def f: f; f", "def is not allowed"),
+            ("def f: .a; f", "def is not allowed"),
+            ("first(range(10))", "range"),
+            ("repeat(.)", "repeat"),
+            ("recurse(.)", "recurse with 1"),
+            ("recurse(.a; true)", "recurse with 2"),
+            ("while(true; .)", "while"),
+            ("until(false; .)", "until"),
+            ("limit(3; .a[])", "limit"),
+            ("label $out | .a", "label and break"),
+            ("reduce .a[] as $x (.; .)", "reduce is not allowed"),
+            ("foreach .a[] as $x (.; .)", "foreach is not allowed"),
+            ("walk(.)", "walk makes a new value"),
+            ("combinations", "combinations"),
+            // The world.
+            ("input", "input"),
+            ("inputs", "inputs"),
+            ("env.HOME", "env"),
+            ("select($ENV.HOME == .a)", "$ENV is not known"),
+            ("select($__prog_args == .a)", "$__prog_args is not known"),
+            ("select(now > 1)", "now"),
+            ("halt", "halt"),
+            ("error", "error"),
+            ("debug", "debug"),
+            ("import \"a\" as a; .a", "not jq"),
+            ("include \"a\"; .a", "not jq"),
+            (".a # \" \n | ((.b))", "comments are not allowed"),
+            ("select(input_filename == 1)", "input_filename"),
+            ("lockstep_tick", "lockstep_tick"),
+            ("select(lockstep_test(0))", "lockstep_test"),
+            // Regular expressions.
+            (".a[] | select(test(.b))", "test takes one regular expression in quotes"),
+            (".a[] | select(test(\"(\"))", "its regular expression is not one"),
+            (".a[] | select(test(\"(a{900}){900}\"))", "its regular expression is too large"),
+            (".a[] | select(test(\"a\"; \"q\"))", "does not know the flag q"),
+            (".a[] | select(splits(\"a\"))", "splits"),
+            (".a[] | select(sub(\"a\"; \"b\") == \"b\")", "sub"),
+            (&tests, "more than 10 regular expressions"),
+            // Size.
+            (&long, "too long or too deep"),
+            (&deep, "too long or too deep"),
+            (&minus, "too long or too deep"),
+            (&tries, "too long or too deep"),
+            (&pipes, "too long or too deep"),
+            (&parts, "too long"),
+        ] {
+            let error = Filter::new(expression).expect_err(expression);
+            assert!(error.contains(reason), "{expression}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_fails_on_an_object() {
+        for (expression, reason) in [
+            (".spec.ports[] | select(.name | startswith(\"a\"))", "null"),
+            (".spec.ports[] | select(.port | test(\"a\"))", "test wants a text"),
+            (".spec.ports[.spec.b]", "an index must be"),
+            (".", "the object as a whole"),
+            ("..", "the object as a whole"),
+            ("select(.kind)", "the object as a whole"),
+        ] {
+            let error = deleted(expression, &pod()).expect_err(expression);
+            assert!(error.contains(reason), "{expression}: {error}");
+        }
+        // Asked for, a failure is none.
+        assert_eq!(deleted(".spec.ports[] | select(try (.name | startswith(\"a\")))", &pod()), Ok(pod()));
+    }
+
+    /// As long as an expression may be, and as bad, on an object of a usual size and on a large one, with half the stack that a
+    /// thread has.
+    #[test]
+    fn hostile_expressions_end() {
+        std::thread::Builder::new().stack_size(1 << 20).spawn(hostile_expressions).unwrap().join().unwrap();
+    }
+
+    fn hostile_expressions() {
+        let both = format!(".spec|{}", vec!["(.,.)"; 24].join("|"));
+        let nested = (0..8).fold("false".to_owned(), |inner, _| format!("..|any(..; {inner})"));
+        let nested = format!(".spec|select({nested})");
+        let deep = format!("{}.spec{}", "(".repeat(DEPTH), ")".repeat(DEPTH));
+        let tried = (0..11).fold(".spec".to_owned(), |inner, _| format!("((.,.)|{inner})?"));
+        let lists = format!("select({} == 1)", vec!["[.,.]"; 24].join("|"));
+        let compared = format!("select(({0}) == ({0}))", ["[.,.]"; 12].join("|"));
+        let expressions = [
+            &*both,
+            &format!(".spec|{}", vec![".."; OPERATORS].join("|")),
+            &nested,
+            &deep,
+            &tried,
+            &lists,
+            &compared,
+            &format!("{} | .x", ["(..,..)"; 12].join("|")),
+            ".. as $a | .. as $b | .. as $c | .. as $d | select($a == $b and $c == $d) | .x",
+            "select((..) == (..) and (..) == (..)) | .x",
+            "select([..] | contains([..])) | .x",
+            "select((.spec.text,.spec.text) | test(\"(a?){200}b\")) | .x",
+            ".. | strings | select(test(\"(x+x+)+y\")) | empty",
+            &format!(".spec{}", "[(\"a\",\"b\")]".repeat(OPERATORS)),
+            &format!(".spec{}", "[(\"a\",\"b\")]?".repeat(OPERATORS / 2)),
+            &format!("select([[{}]] == 1) | .x", "..,".repeat(40) + ".."),
+            &format!("select({}) | .x", vec![".a"; 40].join(" // ")),
+            &format!("{}.spec", "try ".repeat(NESTED_WORDS)),
+            &(vec!["."; OPERATORS].join("|") + "|.spec"),
+            &vec![".a"; OPERATORS].join("//"),
+            &vec![".a"; OPERATORS].join(","),
+            &format!("select({}) | .x", vec![".a"; OPERATORS / 2].join(" or not and ")),
+            &format!("{}.spec{}", "if . then ".repeat(NESTED_WORDS), " end".repeat(NESTED_WORDS)),
+            &format!("{}.spec{}", "select(".repeat(DEPTH), ")".repeat(DEPTH)),
+            &format!("{}.spec{}", "first(".repeat(DEPTH), ")".repeat(DEPTH)),
+            &format!("{}.x", ". as $x | ".repeat(NESTED_WORDS)),
+            &format!("{}.spec{}", "(.|".repeat(DEPTH), "|try .)".repeat(DEPTH / 2) + &")".repeat(DEPTH / 2)),
+        ];
+        let items: Vec<Value> = (0..2_000).map(|index| json!({"name": format!("n{index}"), "v": [1, 2, 3]})).collect();
+        let text = "x".repeat(200_000);
+        let large = json!({"kind": "A", "spec": {"items": items, "text": text, "a": {"b": {"a": 1}}}});
+        for expression in expressions {
+            let started = Instant::now();
+            let filter = Filter::new(expression).unwrap_or_else(|error| panic!("{expression}: {error}"));
+            // Failed or done: both are right, as long as they come soon. A debug build is ten times slower.
+            let failed = [&pod(), &large].map(|object| filter.places(object).err());
+            let took = started.elapsed();
+            assert!(took < Duration::from_secs(20), "{expression}: {took:?}");
+            if std::env::var_os("SHOW").is_some() {
+                eprintln!("{took:>12?} {} {failed:?}", &expression[..expression.len().min(80)]);
+            }
+        }
+        for endless in [&both, &nested, &compared] {
+            let error = Filter::new(endless).unwrap().places(&large).expect_err(endless);
+            assert!(error.contains("too many steps"), "{endless}: {error}");
+        }
+    }
+
+    #[test]
+    fn many_threads_share_a_filter() {
+        fn shared<T: Send + Sync>(_: &T) {}
+        shared(&Filter::new(".. | .caBundle?").unwrap());
+    }
+
+    fn any_expression() -> impl Strategy<Value = String> {
+        let atom = prop::sample::select(vec![
+            ".",
+            ".a",
+            ".name",
+            ".[]",
+            ".a[]?",
+            ".[0]",
+            ".[-1]",
+            ".[-0]",
+            ".[1:]",
+            ".[:-2]",
+            ".[-1:1e9]",
+            ".[1.5]",
+            "..",
+            ".[keys[]]",
+            ".[\"a\", 0]",
+            "\"x\"",
+            "1",
+            "-1",
+            "1e1000",
+            "99999999999999999999",
+            "null",
+            "true",
+            "[.[]?]",
+            "[]",
+            "keys",
+            "length",
+            "type",
+            "tostring",
+            "to_entries",
+            "ascii_upcase",
+            "trim",
+            "not",
+            "any",
+            "all",
+            "empty",
+            "first",
+            "last",
+            "strings",
+            "values",
+            "test(\"a|x+\")",
+            "$v",
+        ]);
+        let atom = atom.prop_map(str::to_owned);
+        atom.prop_recursive(5, 16, 2, |inner| {
+            let two = prop::sample::select(vec![
+                "|",
+                ",",
+                "//",
+                "and",
+                "or",
+                "==",
+                "!=",
+                "<",
+                ">=",
+                "as $v | select($v != ",
+                "then",
+                ".[",
+                "any",
+                "contains",
+                "[:",
+            ]);
+            let one = prop::sample::select(vec![
+                "select",
+                "first",
+                "last",
+                "any",
+                "all",
+                "isempty",
+                "has",
+                "contains",
+                "inside",
+                "in",
+                "IN",
+                "startswith",
+                "endswith",
+                "ltrimstr",
+                "map",
+                "try ",
+                "",
+            ]);
+            prop_oneof![
+                (inner.clone(), two, inner.clone()).prop_map(|(left, with, right)| match with {
+                    "as $v | select($v != " => format!("({left}) as $v | select($v != ({right}))"),
+                    "then" => format!("if {left} then {right} else . end"),
+                    ".[" => format!("({left})[{right}]"),
+                    "[:" => format!("({left})[{right}:]"),
+                    "any" | "contains" => format!("any({left}; {right})"),
+                    with => format!("({left} {with} {right})"),
+                }),
+                (one, inner).prop_map(|(name, inner)| format!("{name}({inner})")),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever is written, on whatever object: an answer or a reason.
+        #[test]
+        fn any_expression_is_answered(expression in any_expression(), object in any_object()) {
+            if let Ok(filter) = Filter::new(&expression)
+                && let Ok(places) = filter.places(&object.0)
+            {
+                let left = places.removed_from(&object.0);
+                prop_assert!(left.is_object());
+            }
+            let condition = format!(".spec | select({expression})");
+            if let Ok(filter) = Filter::new(&condition) {
+                let _ = filter.places(&object.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What `argocd-cm` says about compare and health, as it is now.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use customizations::{Customizations, IgnoredStatus};
+use engine::compare::{IgnoreStatus, KnownTypeField, SystemRules};
+use resources::Object;
+
+/// The ConfigMap, as in Argo CD.
+pub const CONFIG_MAP: &str = "argocd-cm";
+
+/// What holds for every application; cheap to ask, replaced as a whole.
+#[derive(Debug, Default)]
+pub struct Current(RwLock<Arc<Settings>>);
+
+/// The ConfigMap's content, ready for use.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// As it was read.
+    pub customizations: Customizations,
+    /// What of it the comparison needs.
+    pub system: SystemRules,
+}
+
+impl Current {
+    /// As it is now.
+    pub fn get(&self) -> Arc<Settings> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes up what the ConfigMap says, or that there is none; tells whether anything is different.
+    pub fn set(&self, config_map: Option<&Object>) -> bool {
+        let customizations = config_map.map(Customizations::of_config_map).unwrap_or_default();
+        if customizations == self.get().customizations {
+            return false;
+        }
+        for warning in customizations.warnings() {
+            tracing::warn!(warning, "customizations.left_out: {CONFIG_MAP}");
+        }
+        let system = system(&customizations);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Settings { customizations, system });
+        true
+    }
+}
+
+fn system(customizations: &Customizations) -> SystemRules {
+    let known = |(group, kind, field): (&str, &str, &customizations::KnownTypeField)| KnownTypeField {
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        field: field.field.clone(),
+        type_name: field.type_name.clone(),
+    };
+    SystemRules {
+        ignore: customizations.ignore_differences().to_vec(),
+        ignore_status: match customizations.compare_options().ignore_resource_status_field {
+            IgnoredStatus::All => IgnoreStatus::All,
+            IgnoredStatus::Crd => IgnoreStatus::Crd,
+            IgnoredStatus::None => IgnoreStatus::None,
+        },
+        known_types: customizations.all_known_type_fields().map(known).collect(),
+        ..SystemRules::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_read_counts_as_a_change() {
+        let current = Current::default();
+        let map = |data: serde_json::Value| Object(json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": data }));
+        assert!(!current.set(Some(&map(json!({ "url": "https://argocd.example.com" })))));
+        let known = "- field: spec.cpu\n  type: core/Quantity\n";
+        assert!(current.set(Some(&map(json!({
+            "resource.customizations.knownTypeFields.example.com_Widget": known,
+            "resource.customizations.ignoreDifferences.apps_Deployment": "jsonPointers: [/spec/replicas]",
+            "resource.compareoptions": "ignoreResourceStatusField: none",
+        })))));
+        let settings = current.get();
+        assert_eq!(settings.system.ignore[0].kind, "Deployment");
+        assert_eq!(settings.system.ignore_status, IgnoreStatus::None);
+        let known = &settings.system.known_types[0];
+        assert_eq!((known.group.as_str(), known.field.as_str()), ("example.com", "spec.cpu"));
+        assert!(current.set(None));
+        assert!(current.get().system.ignore.is_empty());
+    }
+}
