@@ -594,13 +594,15 @@ async fn the_example_repository_expands() {
         ..World::default()
     };
     let services = expand(&read("services.yaml"), &world).await.unwrap();
-    let found: Vec<_> = services
-        .iter()
-        .map(|it| (it.name(), it.spec.destination.name.as_str(), it.spec.automated().is_some()))
-        .collect();
+    let found: Vec<_> =
+        services.iter().map(|it| (it.name(), it.spec.destination.name.as_str(), it.sync_option("Prune"))).collect();
     assert_eq!(
         found,
-        [("gateway-dev", "nonprod", true), ("gateway-staging", "nonprod", true), ("gateway-prod", "prod", false)]
+        [
+            ("gateway-dev", "nonprod", None),
+            ("gateway-staging", "nonprod", None),
+            ("gateway-prod", "prod", Some("confirm"))
+        ]
     );
     let previews = expand(&read("previews.yaml"), &world).await.unwrap();
     assert_eq!(previews[0].name(), "gateway-pr-1");

@@ -54,13 +54,14 @@ pub async fn measure(stage: &mut Stage, repairs: usize) -> anyhow::Result<Row> {
 }
 
 /// Whoever changes it, it is not Lockstep.
-async fn change(cluster: &Cluster, object: &Object) -> anyhow::Result<Instant> {
+pub async fn change(cluster: &Cluster, object: &Object) -> anyhow::Result<Instant> {
     let options = ApplyOptions { field_manager: Some("somebody".into()), ..ApplyOptions::default() };
     cluster.apply(object, &options).await?;
     Ok(Instant::now())
 }
 
-async fn floor(cluster: &Cluster, repairs: usize) -> anyhow::Result<Vec<Duration>> {
+/// One watch event and one apply.
+pub async fn floor(cluster: &Cluster, repairs: usize) -> anyhow::Result<Vec<Duration>> {
     let right = source::config_map_object(0, FLOOR, "first");
     cluster.apply(&right, &ApplyOptions::default()).await?;
     let mut config_maps = Sight::open(cluster, "", "ConfigMap", FLOOR).await?;

@@ -1,6 +1,7 @@
 //! Measures Lockstep beside its floor: the same fetches, renders, applies and publishes, done by bare programs in the same
 //! run. Prints tables with ratios, and with `--write` keeps them in `docs/performance.md`.
 
+mod compare;
 mod drift;
 mod first_sync;
 mod floor;
@@ -58,6 +59,8 @@ enum What {
     Drift,
     /// One application with 1,000 objects.
     Sync,
+    /// Comparisons, memory of an owned object, and repairs at 1,000 and 10,000 objects.
+    Compare,
     /// Everything.
     All,
 }
@@ -82,7 +85,10 @@ async fn main() -> anyhow::Result<()> {
     if args.wants(What::Sync) {
         results.sync = sync::measure(&args.log).await?;
     }
-    if !matches!(args.what, What::Webhook | What::Sync) {
+    if args.wants(What::Compare) {
+        results.compare = compare::measure(&args.log).await?;
+    }
+    if !matches!(args.what, What::Webhook | What::Sync | What::Compare) {
         for &count in &args.applications {
             measure(&args, count, &mut results).await?;
         }
@@ -109,6 +115,7 @@ struct Results {
     memory: Vec<Row>,
     drift: Vec<Row>,
     sync: Vec<Row>,
+    compare: Vec<Row>,
 }
 
 /// Everything at one number of applications, on one stage.
@@ -171,6 +178,7 @@ impl Results {
             Section::new("memory", self.memory),
             Section::new("drift", self.drift),
             Section::new("sync", self.sync),
+            Section::new("compare", self.compare),
         ];
         all.into_iter().filter(|section| !section.rows.is_empty()).collect()
     }

@@ -21,7 +21,7 @@ const IN_A_FILE: usize = 50;
 /// How many objects the bare loop applies at one time: as many as Lockstep does.
 const PARALLEL: usize = 16;
 const ROUNDS: usize = 5;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 const MOST: f64 = 1.3;
 
 /// All objects are created, and then all of them are changed several times.
@@ -37,7 +37,7 @@ pub async fn measure(log: &str) -> anyhow::Result<Vec<Row>> {
 }
 
 async fn on(stage: &mut Stage) -> anyhow::Result<Vec<Row>> {
-    fill(stage).await?;
+    fill(stage, OBJECTS).await?;
     stage.start_lockstep().await?;
     let mut config_maps = Sight::open(&stage.cluster, "", "ConfigMap", NAMESPACE).await?;
     // Lockstep is up once its other application is there.
@@ -46,7 +46,7 @@ async fn on(stage: &mut Stage) -> anyhow::Result<Vec<Row>> {
     let bare_creation = loop_once(&stage.cluster, "release-0").await?;
     let started = Instant::now();
     stage.cluster.create(&application(stage, 0), &ApplyOptions::default()).await?;
-    let creation = all(&mut config_maps, "release-0").await?.duration_since(started);
+    let creation = all(&mut config_maps, "release-0", OBJECTS).await?.duration_since(started);
     progress(&format!("{OBJECTS} objects created after {:.2} s", creation.as_secs_f64()));
 
     let (mut bare, mut changes) = (Vec::new(), Vec::new());
@@ -57,7 +57,7 @@ async fn on(stage: &mut Stage) -> anyhow::Result<Vec<Row>> {
         let key = ObjectKey::new("argoproj.io", "Application", "argocd", "many");
         let started = Instant::now();
         stage.cluster.merge_patch(&key, &patch).await?;
-        changes.push(all(&mut config_maps, &wanted).await?.duration_since(started));
+        changes.push(all(&mut config_maps, &wanted, OBJECTS).await?.duration_since(started));
     }
     progress(&format!("{OBJECTS} objects changed after {:.0} ms at the median", percentile(&in_millis(&changes), 50)));
     Ok(vec![row("created", &[creation], &[bare_creation]), row("changed", &changes, &bare)])
@@ -78,14 +78,14 @@ fn row(what: &str, took: &[Duration], bare: &[Duration]) -> Row {
 }
 
 /// The moment at which the last of them had that content.
-async fn all(config_maps: &mut Sight, wanted: &str) -> anyhow::Result<Instant> {
+pub async fn all(config_maps: &mut Sight, wanted: &str, objects: usize) -> anyhow::Result<Instant> {
     let mut seen = HashSet::new();
     config_maps
         .until(LIMIT, |object| {
             if release(object) == wanted {
                 seen.insert(object.name().to_owned());
             }
-            seen.len() == OBJECTS
+            seen.len() == objects
         })
         .await
 }
@@ -103,7 +103,7 @@ async fn loop_once(cluster: &Cluster, wanted: &str) -> anyhow::Result<Duration> 
 
 /// The bare loop's objects are as large as Lockstep's, which say whose they are.
 fn config_map(number: usize, wanted: &str, namespace: Option<&str>) -> Object {
-    let name = format!("many-{number:04}");
+    let name = format!("many-{number:05}");
     let mut object = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -119,22 +119,23 @@ fn config_map(number: usize, wanted: &str, namespace: Option<&str>) -> Object {
 }
 
 /// Puts both releases of all objects into the repository.
-async fn fill(stage: &Stage) -> anyhow::Result<()> {
+pub async fn fill(stage: &Stage, objects: usize) -> anyhow::Result<()> {
     let mut text = String::from("commit refs/heads/main\ncommitter bench <bench@example.com> 1700000001 +0000\n");
     source::data(&mut text, "Many objects");
     text.push_str("from refs/heads/main^0\n");
     for wanted in ["release-0", "release-1"] {
-        for file in 0..OBJECTS / IN_A_FILE {
+        for file in 0..objects / IN_A_FILE {
             let numbers = file * IN_A_FILE..(file + 1) * IN_A_FILE;
             let documents: Vec<String> = numbers.map(|number| config_map(number, wanted, None).0.to_string()).collect();
-            let _ = writeln!(text, "M 100644 inline many/{wanted}/{file:02}.yaml");
+            let _ = writeln!(text, "M 100644 inline many/{wanted}/{file:03}.yaml");
             source::data(&mut text, &documents.join("\n---\n"));
         }
     }
     source::import(&stage.source.path, &text).await
 }
 
-fn application(stage: &Stage, release: usize) -> Object {
+/// The Application with all of them.
+pub fn application(stage: &Stage, release: usize) -> Object {
     Object(json!({
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Application",

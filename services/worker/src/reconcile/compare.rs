@@ -276,7 +276,9 @@ async fn predicted(
     structural: Difference,
 ) -> Result<Difference, Stop> {
     let heals = pass.application.spec.automated().is_some_and(|automated| automated.self_heal);
-    if heals && !structural.is_empty() {
+    // Of another version than the live object's not even a field that differs is certain.
+    let other_version = desired.version() != live.version();
+    if heals && !structural.is_empty() && !other_version {
         return Ok(structural);
     }
     let options = ApplyOptions { dry_run: true, ..ApplyOptions::default() };
