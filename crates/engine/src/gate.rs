@@ -237,8 +237,13 @@ mod tests {
         let object = resources::Object(
             json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "a", "namespace": namespace}}),
         );
-        let states =
-            [ResourceState { key: object.key(), desired: Some(object), live: None, difference: None, held_by: None }];
+        let states = [ResourceState {
+            key: object.key(),
+            desired: Some(Arc::new(object)),
+            live: None,
+            difference: None,
+            held_by: None,
+        }];
         let states = if kind.is_empty() { &[][..] } else { &states };
         Case { spec, project, states, trigger: Some(trigger), ..Case::default() }.decide()
     }
@@ -410,12 +415,18 @@ mod tests {
         let object = resources::Object(
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "prod"}}),
         );
-        ResourceState { key: object.key(), desired: Some(object), live: None, difference: None, held_by: None }
+        ResourceState {
+            key: object.key(),
+            desired: Some(Arc::new(object)),
+            live: None,
+            difference: None,
+            held_by: None,
+        }
     }
 
     fn gone(name: &str) -> ResourceState {
         let mut state = wanted(name);
-        let mut live = state.desired.take().unwrap();
+        let mut live = Arc::unwrap_or_clone(state.desired.take().unwrap());
         crate::ownership::stamp(&mut live, "gateway", "prod", &Tracking::default());
         state.live = Some(Arc::new(live));
         state

@@ -295,7 +295,7 @@ mod tests {
         let fields = if same { vec![] } else { vec![field] };
         ResourceState {
             key: object.key(),
-            desired: desired.then(|| object.clone()),
+            desired: desired.then(|| Arc::new(object.clone())),
             live: live.then(|| Arc::new(object)),
             difference: (desired && live).then(|| Difference { fields, ..Difference::default() }),
             held_by: None,

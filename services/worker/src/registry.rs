@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::AppId;
 use crate::index::Tracked;
+use crate::reconcile::compare::Compared;
 use crate::timeline::Timeline;
 use crate::wanted::{self, Wanted};
 
@@ -42,6 +43,8 @@ pub struct State {
     pub rendered_once: bool,
     /// The last render, ready to be compared.
     pub desired: Option<Arc<Desired>>,
+    /// The last comparison, of which the next one takes what has not changed.
+    pub compared: Option<Arc<Compared>>,
     /// Since when the application is in sync but not yet healthy.
     pub settling_since: Option<jiff::Timestamp>,
     /// How often in a row a pass could not come to an end.
@@ -95,6 +98,7 @@ impl Managed {
                 wanted_written: 0,
                 rendered_once: false,
                 desired: None,
+                compared: None,
                 settling_since: None,
                 failures: 0,
                 refused: 0,

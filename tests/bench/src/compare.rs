@@ -19,8 +19,9 @@ use crate::{drift, machine, progress, source, sync};
 
 const SIZES: [usize; 2] = [1_000, 10_000];
 const PARALLEL: usize = 16;
-const REPAIRS: usize = 30;
+const REPAIRS: usize = 20;
 const LIMIT: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(1500);
 /// A repair takes at most so many milliseconds, and so many times a bare watch and apply.
 const TARGET_MS: f64 = 20.0;
 const TARGET_RATIO: f64 = 3.0;
@@ -137,6 +138,8 @@ fn resident() -> anyhow::Result<f64> {
 async fn repairs(stage: &Stage, config_maps: &mut Sight, objects: usize) -> anyhow::Result<Vec<Duration>> {
     let mut took = Vec::new();
     for pick in 0..REPAIRS {
+        // One at a time: the status of the last one is written before.
+        tokio::time::sleep(PAUSE).await;
         let name = format!("many-{:05}", pick * objects / REPAIRS);
         let changed = Object(json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": NAMESPACE },

@@ -172,6 +172,11 @@ impl LiveStore {
         self.store().owned_by(owner)
     }
 
+    /// How many objects an owner has.
+    pub fn count_owned_by(&self, owner: &str) -> usize {
+        self.store().count_owned_by(owner)
+    }
+
     /// Whether one of these managers owns fields of an object that are to become ours, for
     /// [`crate::ApplyOptions::needs_migration`]. Known of each object of the store, whichever managed fields are kept; of one
     /// that nobody owns yet nothing is known, and the answer is no.

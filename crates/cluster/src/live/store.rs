@@ -68,6 +68,10 @@ impl Store {
         keys.filter_map(|key| self.get(key)).collect()
     }
 
+    pub(crate) fn count_owned_by(&self, owner: &str) -> usize {
+        self.owners.get(owner).map_or(0, |keys| keys.len())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.objects.len()
     }

@@ -62,7 +62,7 @@ impl Brake {
         // The only object was given another name: something takes its place.
         let replaced = || {
             let wanted = |object: &resources::Object| Part::of(object).is_resource();
-            input.resources.iter().any(|state| state.desired.as_ref().is_some_and(wanted))
+            input.resources.iter().any(|state| state.desired.as_deref().is_some_and(wanted))
         };
         Self::on(prune.len(), owned.count()).filter(|brake| brake.total > 1 || !replaced())
     }

@@ -43,7 +43,7 @@ pub struct ResourceState {
     /// Which object. A hook with `generateName` has an empty name.
     pub key: ObjectKey,
     /// What Git wants; `None`: nothing, it would be pruned.
-    pub desired: Option<Object>,
+    pub desired: Option<Arc<Object>>,
     /// What the cluster has.
     pub live: Option<Arc<Object>>,
     /// What differs; `None`: not compared (a hook, or one side is missing).

@@ -56,7 +56,7 @@ fn wanted(text: &str) -> ResourceState {
     let object = object(text);
     ResourceState {
         key: object.key(),
-        desired: Some(object),
+        desired: Some(Arc::new(object)),
         live: None,
         difference: Some(Difference::missing()),
         held_by: None,
@@ -82,7 +82,7 @@ fn both(text: &str, in_sync: bool) -> ResourceState {
     }
     ResourceState {
         key: desired.key(),
-        desired: Some(desired),
+        desired: Some(Arc::new(desired)),
         live: Some(Arc::new(live)),
         difference: Some(difference),
         held_by: None,
@@ -546,7 +546,7 @@ fn values_of_secrets_are_in_no_plan() {
     for difference in [compared, careless.clone()] {
         let state = ResourceState {
             key: desired.key(),
-            desired: Some(desired.clone()),
+            desired: Some(Arc::new(desired.clone())),
             live: Some(Arc::new(live.clone())),
             difference: Some(difference),
             held_by: None,
@@ -634,7 +634,7 @@ fn confirmation() {
 #[test]
 fn hooks_with_generated_names() {
     let mut state = wanted("Job x hook=PreSync hook-delete-policy=HookSucceeded");
-    let hook = state.desired.as_mut().unwrap();
+    let hook = Arc::make_mut(state.desired.as_mut().unwrap());
     let metadata = hook.0["metadata"].as_object_mut().unwrap();
     metadata.remove("name");
     metadata.insert("generateName".into(), "Migrate-".into());
@@ -926,7 +926,7 @@ proptest! {
         prop_assert_eq!(one.to_string(), other.to_string());
         let delete = |states: &[ResourceState]| {
             let live: Vec<Arc<Object>> = states.iter().filter_map(|state| state.live.clone()).collect();
-            let hooks: Vec<Object> = states.iter().filter_map(|state| state.desired.clone()).collect();
+            let hooks: Vec<Object> = states.iter().filter_map(|state| state.desired.as_deref().cloned()).collect();
             let at = "2026-01-02T03:04:05Z".parse().unwrap();
             deletion(&plain(&[]), &live, &hooks, Propagation::Foreground, ("gateway", &Tracking::default()), ("abc", at))
         };

@@ -112,7 +112,7 @@ pub async fn plan(args: PlanArgs) -> anyhow::Result<ExitCode> {
 /// Runs `diff`.
 pub async fn diff(args: DiffArgs) -> anyhow::Result<ExitCode> {
     let inspection = args.look.at(false).await?;
-    let diffs: Vec<String> = inspection.comparison.resources.iter().filter_map(unified).collect();
+    let diffs: Vec<String> = inspection.comparison.resources.iter().filter_map(|resource| unified(resource)).collect();
     let coloured = |diff: &String| if args.color.is_wanted() { coloured(diff) } else { diff.clone() };
     print(&diffs.iter().map(coloured).collect::<String>())?;
     Ok(ExitCode::from(u8::from(!diffs.is_empty())))

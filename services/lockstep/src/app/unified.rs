@@ -309,6 +309,7 @@ mod tests {
             version: "v1".into(),
             requires_pruning: desired.is_none(),
             held_by: None,
+            owned: live.is_some(),
             desired: desired.map(Arc::new),
             live: live.map(Arc::new),
             difference,

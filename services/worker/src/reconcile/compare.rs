@@ -6,13 +6,14 @@ use std::sync::Arc;
 use cluster::{ApiKind, ApplyOptions};
 use engine::compare::{CompareOptions, CompareRules, Difference, compare as differ, compare_predicted};
 use engine::health::{Health, ResourceHealth, aggregate, ignores_health_check};
-use engine::ownership::TRACKING_ID;
+use engine::ownership::{TRACKING_ID, Tracking, owner_of};
 use engine::plan::Part;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use resources::{Object, ObjectKey, SyncStatus, annotations, option};
 
 use super::render::spec_hash;
-use super::{Pass, Stop, shared};
+use super::{Cause, Pass, Stop, shared};
+use crate::customizations::Settings;
 use crate::registry::Desired;
 
 /// So many reads of one application are under way at once.
@@ -39,15 +40,26 @@ pub struct Resource {
     pub hook: bool,
     /// The live object is not desired and nothing forbids to prune it.
     pub requires_pruning: bool,
+    /// The live object is this application's.
+    pub owned: bool,
     /// Another application has it and wants it too, or wants it while this one no longer does: it is left to that one.
     pub held_by: Option<String>,
+}
+
+/// What a comparison came to, kept for the next one: of an object that has not changed on either side the answer is known, so a
+/// change of one object costs what that one costs.
+#[derive(Debug)]
+pub struct Compared {
+    spec: String,
+    settings: Arc<Settings>,
+    resources: Vec<Arc<Resource>>,
 }
 
 /// The application as a whole.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// Each of its objects, desired ones first, in the order of the render.
-    pub resources: Vec<Resource>,
+    pub resources: Vec<Arc<Resource>>,
     /// In sync or not.
     pub sync: SyncStatus,
     /// How well it is.
@@ -62,14 +74,18 @@ impl Comparison {
 
     /// How many objects are left to be pruned, if nothing else is out of sync.
     pub fn only_unpruned(&self) -> Option<usize> {
-        let out: Vec<&Resource> =
-            self.resources.iter().filter(|resource| resource.status == SyncStatus::OutOfSync).collect();
+        let out: Vec<&Resource> = self
+            .resources
+            .iter()
+            .map(Arc::as_ref)
+            .filter(|resource| resource.status == SyncStatus::OutOfSync)
+            .collect();
         (!out.is_empty() && out.iter().all(|resource| resource.requires_pruning)).then_some(out.len())
     }
 
     /// The first object that is out of sync and how, in a sentence.
     pub fn first_difference(&self) -> String {
-        let out = |resource: &&Resource| resource.status == SyncStatus::OutOfSync;
+        let out = |resource: &&Arc<Resource>| resource.status == SyncStatus::OutOfSync;
         let Some(first) = self.resources.iter().find(out) else { return String::new() };
         match &first.difference {
             _ if first.requires_pruning => format!("{} is not in Git", first.key),
@@ -120,27 +136,43 @@ pub fn remembered(pass: &Pass<'_>) -> Option<Arc<Desired>> {
 
 /// Compares all objects of the application.
 pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, Stop> {
+    let settings = pass.ctx.customizations.get();
+    let earlier = earlier(pass, desired, &settings);
     watch_kinds(pass, desired).await?;
     let rules = pass.rules();
     let owner = pass.tracking_name();
-    let mut wanted: HashSet<ObjectKey> = HashSet::with_capacity(desired.objects.len());
     let mut resources = Vec::with_capacity(desired.objects.len());
     let unowned = unowned(pass, desired).await?;
-    for object in desired.objects.iter().filter(|object| !pass.ctx.is_excluded(object.group(), object.kind())) {
+    for object in &desired.objects {
+        if let Some(known) = earlier.get(&place(object)).filter(|known| is_unchanged(pass, known, &unowned)) {
+            resources.push((*known).clone());
+            continue;
+        }
+        if pass.ctx.is_excluded(object.group(), object.kind()) {
+            continue;
+        }
         let key = object.key();
         let live = pass.ctx.live.get(&key).or_else(|| unowned.get(&key).cloned());
-        wanted.insert(key.clone());
-        resources.push(compare_one(pass, key, object, live, rules).await?);
+        resources.push(Arc::new(compare_one(pass, &owner, key, object, live, rules).await?));
     }
-    for live in pass.ctx.live.owned_by(&owner) {
-        let key = live.key();
-        if !wanted.contains(&key) && !pass.ctx.is_excluded(&key.group, &key.kind) {
-            let heir = shared::heir(pass.ctx, &pass.managed.id, &key);
-            resources.push(extraneous(pass, key, live, heir));
+    drop(earlier);
+    // Those that are desired are all that it owns, most of the time.
+    if resources.iter().filter(|resource| resource.owned).count() != pass.ctx.live.count_owned_by(&owner) {
+        let wanted: HashSet<ObjectKey> = resources.iter().map(|resource| resource.key.clone()).collect();
+        for live in pass.ctx.live.owned_by(&owner) {
+            let key = live.key();
+            if !wanted.contains(&key) && !pass.ctx.is_excluded(&key.group, &key.kind) {
+                let heir = shared::heir(pass.ctx, &pass.managed.id, &key);
+                resources.push(Arc::new(extraneous(pass, key, live, heir)));
+            }
         }
     }
-    pass.managed.state().shares =
-        resources.iter().any(|resource| resource.desired.is_some() && resource.held_by.is_some());
+    {
+        let mut state = pass.managed.state();
+        state.shares = resources.iter().any(|resource| resource.desired.is_some() && resource.held_by.is_some());
+        let spec = desired.spec.clone();
+        state.compared = Some(Arc::new(Compared { spec, settings, resources: resources.clone() }));
+    }
     let sync = if resources.iter().any(|resource| resource.status == SyncStatus::OutOfSync) {
         SyncStatus::OutOfSync
     } else {
@@ -150,7 +182,39 @@ pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, S
     Ok(Comparison { resources, sync, health })
 }
 
-fn aggregated(resources: &[Resource]) -> Health {
+type Earlier = HashMap<usize, Arc<Resource>>;
+
+/// What was known of each desired object, if the same rules hold.
+fn earlier(pass: &Pass<'_>, desired: &Desired, settings: &Arc<Settings>) -> Earlier {
+    if pass.causes.has(Cause::HardRefresh) {
+        return Earlier::new();
+    }
+    let compared = pass.managed.state().compared.clone();
+    let Some(compared) = compared else { return Earlier::new() };
+    if compared.spec != desired.spec || !Arc::ptr_eq(&compared.settings, settings) {
+        return Earlier::new();
+    }
+    let known = compared.resources.iter();
+    known.filter_map(|resource| Some((place(resource.desired.as_ref()?), resource.clone()))).collect()
+}
+
+/// Tells a desired object from every other one for as long as somebody holds it.
+fn place(object: &Arc<Object>) -> usize {
+    Arc::as_ptr(object) as usize
+}
+
+fn is_unchanged(pass: &Pass<'_>, known: &Resource, unowned: &HashMap<ObjectKey, Arc<Object>>) -> bool {
+    if known.held_by.is_some() {
+        return false;
+    }
+    match (&known.live, pass.ctx.live.get(&known.key)) {
+        (Some(before), Some(now)) => Arc::ptr_eq(before, &now),
+        (None, None) => !unowned.contains_key(&known.key),
+        _ => false,
+    }
+}
+
+fn aggregated(resources: &[Arc<Resource>]) -> Health {
     aggregate(resources.iter().filter(|resource| !resource.hook).map(|resource| ResourceHealth {
         key: &resource.key,
         health: resource.health.as_ref(),
@@ -206,7 +270,7 @@ async fn unowned(pass: &Pass<'_>, desired: &Desired) -> Result<HashMap<ObjectKey
     };
     let mut gets = Vec::new();
     let compared = |object: &Object| !pass.ctx.is_excluded(object.group(), object.kind());
-    for object in desired.objects.iter().filter(|object| compared(object) && (!automated || replaces(object))) {
+    for object in desired.objects.iter().filter(|object| (!automated || replaces(object)) && compared(object)) {
         let key = object.key();
         if !key.name.is_empty() && pass.ctx.live.get(&key).is_none() {
             gets.push(read(pass, key, object.version().to_owned()));
@@ -226,6 +290,7 @@ async fn read(pass: &Pass<'_>, key: ObjectKey, version: String) -> Result<Option
 
 async fn compare_one(
     pass: &Pass<'_>,
+    owner: &str,
     key: ObjectKey,
     desired: &Arc<Object>,
     live: Option<Arc<Object>>,
@@ -252,7 +317,9 @@ async fn compare_one(
     let hook = !Part::of(desired).is_resource();
     let status = if hook || difference.is_empty() { SyncStatus::Synced } else { SyncStatus::OutOfSync };
     let health = live.as_deref().and_then(|live| pass.ctx.health(live));
+    let owned = live.as_deref().and_then(|live| owner_of(live, &Tracking::default())).as_deref() == Some(owner);
     Ok(Resource {
+        owned,
         version: desired.version().to_owned(),
         key,
         desired: Some(desired.clone()),
@@ -294,6 +361,7 @@ fn extraneous(pass: &Pass<'_>, key: ObjectKey, live: Arc<Object>, heir: Option<S
     let ignored = CompareOptions::of(&live).ignore_extraneous || heir.is_some();
     let hook = !Part::of(&live).is_resource();
     Resource {
+        owned: true,
         version: live.version().to_owned(),
         key,
         desired: None,

@@ -1,5 +1,7 @@
 //! Drift in words: which fields of which objects are not as the synced commit wants them, who changed them and when.
 
+use std::sync::Arc;
+
 use engine::compare::compare;
 use resources::{OperationState, SyncStatus};
 
@@ -28,14 +30,14 @@ pub async fn sentence(pass: &Pass<'_>, desired: &Desired, comparison: &mut Compa
 /// Asks who changed the objects that are named. The store keeps no fields of others, so they are read once more; what cannot be
 /// read stays without a name.
 async fn attribute(pass: &Pass<'_>, comparison: &mut Comparison) {
-    let drifted = |resource: &&mut Resource| is_drifted(resource) && resource.live.is_some();
+    let drifted = |resource: &&mut Arc<Resource>| is_drifted(resource) && resource.live.is_some();
     for resource in comparison.resources.iter_mut().filter(drifted).take(MOST) {
         let (Some(desired), Ok(Some(whole))) = (&resource.desired, pass.ctx.cluster.get(&resource.key).await) else {
             continue;
         };
         let difference = compare(desired, Some(&whole), pass.rules());
         if !difference.is_empty() {
-            resource.difference = Some(difference);
+            Arc::make_mut(resource).difference = Some(difference);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Why a workload is not well: which of its pods cannot start, and for what reason.
 
+use std::sync::Arc;
+
 use engine::health::Health;
 use resources::{HealthStatus, Object};
 use serde_json::Value;
@@ -21,7 +23,8 @@ pub async fn explain(pass: &Pass<'_>, comparison: &mut Comparison) {
             break;
         }
         let Some(live) = resource.live.clone() else { continue };
-        let (Some(cause), Some(health)) = (worst_pod(pass, &live).await, &mut resource.health) else { continue };
+        let Some(cause) = worst_pod(pass, &live).await else { continue };
+        let Some(health) = &mut Arc::make_mut(resource).health else { continue };
         let before = if health.message.is_empty() { String::new() } else { format!("{}; ", health.message) };
         health.message = format!("{before}{cause}");
     }

@@ -338,13 +338,18 @@ async fn operate(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     if comparison.sync != SyncStatus::OutOfSync && !plan::is_asked(&pass.application) {
         return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None, orphaned, drift: None });
     }
-    let states = plan::states(&comparison);
+    let open = plan::open_states(&pass.application, &comparison);
+    let partial = open.is_some();
+    let mut states = open.unwrap_or_else(|| plan::states(&comparison));
     let request = match plan::request(pass, &desired, &states, comparison.sync) {
         plan::Decided::Run(request) => *request,
         plan::Decided::Nothing(failing) => {
             return Ok(Done { desired, comparison, operation: None, waiting: held, failing, orphaned, drift: None });
         }
     };
+    if partial && !request.drift {
+        states = plan::states(&comparison);
+    }
     let begins = !request.drift && !request.resumed;
     if begins && let Some(sentence) = gate::waits_for_others(pass)? {
         return Ok(Done {

@@ -15,7 +15,7 @@ use resources::{
     SyncResource, SyncStatus,
 };
 
-use super::compare::Comparison;
+use super::compare::{Comparison, Resource};
 use super::{Cause, Causes, Pass, Stop};
 use crate::registry::Desired;
 
@@ -236,14 +236,26 @@ pub fn next_try(application: &Application, operation: &Operation, failures: u32,
 
 /// The comparison as the engine takes it.
 pub fn states(comparison: &Comparison) -> Vec<ResourceState> {
-    let state = |resource: &super::compare::Resource| ResourceState {
+    comparison.resources.iter().map(|resource| state(resource)).collect()
+}
+
+/// Only what is out of sync, where a repair needs no more: nothing is pruned, and nobody asked for anything.
+pub fn open_states(application: &Application, comparison: &Comparison) -> Option<Vec<ResourceState>> {
+    let heals = application.spec.automated().is_some_and(|automated| automated.self_heal);
+    let open = || comparison.resources.iter().filter(|resource| resource.status == SyncStatus::OutOfSync);
+    let repairs = heals && !is_asked(application) && !heal::runs_hooks(application);
+    (repairs && open().all(|resource| resource.desired.is_some()))
+        .then(|| open().map(|resource| state(resource)).collect())
+}
+
+fn state(resource: &Resource) -> ResourceState {
+    ResourceState {
         key: resource.key.clone(),
-        desired: resource.desired.as_deref().cloned(),
+        desired: resource.desired.clone(),
         live: resource.live.clone(),
         difference: resource.difference.clone().filter(|_| resource.live.is_some()),
         held_by: resource.held_by.clone(),
-    };
-    comparison.resources.iter().map(state).collect()
+    }
 }
 
 /// Decides what the operation does.

@@ -54,7 +54,7 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
         ..SyncState::default()
     });
     status.health = Some(moved(status.health.take(), Health::from(done.comparison.health.clone()), now));
-    status.resources = done.comparison.resources.iter().map(resource).collect();
+    status.resources = done.comparison.resources.iter().map(|line| resource(line)).collect();
     status.summary = Some(Summary {
         external_urls: external_urls(&done.comparison),
         images: images(&done.comparison),
