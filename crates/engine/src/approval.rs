@@ -163,7 +163,7 @@ fn is_abbreviation(given: &[String], commits: &[String]) -> bool {
 }
 
 /// Whether the last sync that succeeded was of these commits of the same sources, so that they were let in before.
-pub(crate) fn was_synced(application: &Application, commits: &[String]) -> bool {
+pub fn was_synced(application: &Application, commits: &[String]) -> bool {
     let Some(status) = &application.status else { return false };
     let same_sources = |source: &Option<ApplicationSource>, sources: &[ApplicationSource]| {
         let spec = &application.spec;

@@ -24,9 +24,16 @@ impl Projects {
     pub fn set(&self, project: AppProject) -> bool {
         let name = project.name().to_owned();
         let mut known = locked(&self.known);
-        let same = known.get(&name).is_some_and(|before| before.spec == project.spec);
+        let same = known.get(&name).is_some_and(|before| {
+            before.spec == project.spec && before.metadata.annotations == project.metadata.annotations
+        });
         known.insert(name, Arc::new(project));
         !same
+    }
+
+    /// Those that somebody wrote.
+    pub fn names(&self) -> Vec<String> {
+        locked(&self.known).keys().cloned().collect()
     }
 
     /// The project is gone.

@@ -51,6 +51,8 @@ pub struct State {
     pub failures: u32,
     /// How often the sync of the wanted commits was refused by the cluster.
     pub refused: u32,
+    /// Why the newest commit could not be rendered or is not permitted; what was rendered before still holds.
+    pub broken: Option<(&'static str, String)>,
     /// It left an object to another application that wants it too.
     pub shares: bool,
     /// What was repaired lately.
@@ -102,6 +104,7 @@ impl Managed {
                 settling_since: None,
                 failures: 0,
                 refused: 0,
+                broken: None,
                 shares: false,
                 heals: HealHistory::default(),
                 timeline: Timeline::default(),

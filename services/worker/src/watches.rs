@@ -172,6 +172,11 @@ pub async fn app_projects(
         };
         match event {
             Ok(WatchEvent::Restarted(objects)) => {
+                let names: HashSet<String> = objects.iter().map(|object| object.name().to_owned()).collect();
+                for gone in ctx.projects.names().into_iter().filter(|name| !names.contains(name)) {
+                    ctx.projects.remove(&gone);
+                    wake_project(&ctx, &gone);
+                }
                 objects.into_iter().for_each(|object| take_project(&ctx, object));
                 started.cancel();
             }

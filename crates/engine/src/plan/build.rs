@@ -12,7 +12,7 @@ use super::order::{Item, Slot, deletion_waves, sort};
 use super::{
     Action, Brake, CREATED_FOR, Phase, Plan, PlanError, PlanInput, ResourceState, Skipped, Step, Wave, created_for,
 };
-use crate::ownership::owner_of;
+use crate::ownership::{owner_of, stamp};
 
 /// What becomes of an object that Git wants.
 pub(super) enum Work {
@@ -129,7 +129,17 @@ impl Draft {
         self.warnings.extend(problem.map(|problem| format!("hook {}: {problem}", named_key(&state.key, desired))));
         // Hooks of a deletion are none of a sync's business.
         for phase in phases.iter().copied().filter(|phase| *phase <= Phase::SyncFail) {
-            let object = named(desired, phase, input.revision, input.started_at.as_second());
+            let mut object = named(desired, phase, input.revision, input.started_at.as_second());
+            if desired.name().is_empty() {
+                // Several hooks may have one prefix; and whose it is was written when it had no name.
+                let (first, mut number) = (object.name().to_owned(), 1);
+                while self.apply.iter().any(|item| item.key == object.key()) {
+                    number += 1;
+                    object.0["metadata"]["name"] = format!("{first}-{number}").into();
+                }
+                let namespace = &input.application.spec.destination.namespace;
+                stamp(&mut object, input.instance, namespace, input.tracking);
+            }
             let key = ObjectKey { name: object.name().into(), ..state.key.clone() };
             let step = Step {
                 key: key.clone(),

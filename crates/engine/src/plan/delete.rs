@@ -10,7 +10,7 @@ use super::hooks::{HookStep, Part, wave};
 use super::options::{Options, Propagation};
 use super::order::{Item, sort};
 use super::{Action, Phase, Plan, Skipped, Step, Wave, created_for};
-use crate::ownership::{Tracking, owner_of};
+use crate::ownership::{Tracking, owner_of, stamp};
 
 /// Decides what deleting an application deletes: its live objects in the reverse order of their creation, between the hooks of
 /// the phases PreDelete and PostDelete (`hooks`: the rendered manifests, of which the others are left aside).
@@ -26,6 +26,7 @@ pub fn deletion(
     (revision, started_at): (&str, Timestamp),
 ) -> Plan {
     let options = Options::new(application, &[], false);
+    let owner = (instance, application.spec.destination.namespace.as_str(), tracking);
     let mut items = Vec::new();
     let mut skipped = Vec::new();
     for object in live {
@@ -54,14 +55,14 @@ pub fn deletion(
     }
     sort(&mut items);
     let mut warnings = Vec::new();
-    let mut waves = hook_waves(&options, hooks, Phase::PreDelete, (revision, started_at), &mut warnings);
+    let mut waves = hook_waves(&options, hooks, Phase::PreDelete, (revision, started_at), &owner, &mut warnings);
     for item in items.into_iter().rev() {
         match waves.last_mut() {
             Some(wave) if (wave.phase, wave.number) == item.slot => wave.prune.push(item.what),
             _ => waves.push(empty(item.slot.0, item.slot.1, vec![item.what], vec![])),
         }
     }
-    waves.extend(hook_waves(&options, hooks, Phase::PostDelete, (revision, started_at), &mut warnings));
+    waves.extend(hook_waves(&options, hooks, Phase::PostDelete, (revision, started_at), &owner, &mut warnings));
     warnings.sort();
     warnings.dedup();
     skipped.sort_by(|a, b| a.key.cmp(&b.key));
@@ -95,11 +96,15 @@ fn hook_waves(
     hooks: &[Object],
     phase: Phase,
     (revision, started_at): (&str, Timestamp),
+    (instance, namespace, tracking): &(&str, &str, &Tracking),
     warnings: &mut Vec<String>,
 ) -> Vec<Wave> {
     let mut items = Vec::new();
     for hook in hooks.iter().filter(|hook| matches!(Part::of(hook), Part::Hook(phases) if phases.contains(&phase))) {
-        let object = named(hook, phase, revision, started_at.as_second());
+        let mut object = named(hook, phase, revision, started_at.as_second());
+        if hook.name().is_empty() {
+            stamp(&mut object, instance, namespace, tracking);
+        }
         let key: ObjectKey = object.key();
         let (hook_step, problem) = HookStep::read(hook);
         warnings.extend(problem.map(|problem| format!("hook {}: {problem}", named_key(&hook.key(), hook))));

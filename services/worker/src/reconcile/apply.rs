@@ -1,22 +1,24 @@
 //! *Apply*: carries out a plan that was approved, wave by wave; each wave waits until the one before it is healthy.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cluster::{Applied, ApplyOptions, ClusterError, DeleteOptions, Validate};
 use engine::compare::respecting;
 use engine::gate::Approved;
+use engine::ownership::{Tracking, owner_of};
 use engine::plan::{
     Action, DeletePolicy, HookOutcome, Phase, Plan, Propagation, Step, Wave, hook_outcome, is_deletion_approved,
 };
 use futures::StreamExt as _;
 use futures::stream;
 use jiff::Timestamp;
-use resources::{ObjectKey, Operation, OperationPhase, ResourceResult, ResultCode};
+use resources::{Object, ObjectKey, Operation, OperationPhase, ResourceResult, ResultCode};
 use serde_json::json;
 
 use super::plan::Request;
-use super::{Pass, Stop, back_off, preflight, report, settle, status};
+use super::{Pass, Stop, back_off, preflight, report, settle, shared, status};
 use crate::context::application_key;
 
 /// So many requests of one operation are under way at once.
@@ -25,6 +27,8 @@ const PARALLEL: usize = 16;
 const ARGO_CD: &str = "argocd-controller";
 /// How long an API server that is away is waited for inside an operation.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A Job that says so goes by itself after its end.
+const LIFETIME: &str = "/spec/ttlSecondsAfterFinished";
 
 /// What an operation did.
 #[derive(Clone, Debug)]
@@ -146,8 +150,17 @@ async fn announce(pass: &Pass<'_>, request: &Request, plan: &Plan) -> Result<(),
     if (request.resumed && request.retries == 0) || (request.automated && !long) {
         return Ok(());
     }
+    let mut operation = request.operation.clone();
+    if let Some(sync) = &mut operation.sync {
+        // Taken up after a kill, it goes on with the commits that were let in, and not with newer ones.
+        match plan.commits() {
+            [commit] if sync.revision.is_empty() => sync.revision.clone_from(commit),
+            commits if commits.len() > 1 && sync.revisions.is_empty() => sync.revisions = commits.to_vec(),
+            _ => {}
+        }
+    }
     let mut patch = json!({ "status": { "operationState": {
-        "operation": request.operation,
+        "operation": operation,
         "phase": "Running",
         "message": "syncing",
         "startedAt": resources::Time(request.started),
@@ -205,6 +218,9 @@ impl Work<'_, '_> {
         if wave.prune.iter().any(|step| step.options.confirm) {
             self.confirmed(wave).await?;
         }
+        if !wave.prune.is_empty() && !self.dry_run {
+            self.others_have_rendered().await;
+        }
         let phase = wave.phase.to_string();
         self.prune(&wave.prune, &phase).await?;
         for tier in tiers(&wave.apply) {
@@ -213,6 +229,9 @@ impl Work<'_, '_> {
             let writes: Vec<_> = tier.iter().map(|step| perform_patiently(pass, step, dry_run)).collect();
             let outcomes: Vec<Result<Applied, ClusterError>> = stream::iter(writes).buffered(PARALLEL).collect().await;
             self.take(tier.iter().zip(outcomes).collect(), &phase)?;
+            if !self.dry_run {
+                self.watch(tier).await?;
+            }
             let definitions: Vec<ObjectKey> = tier
                 .iter()
                 .filter(|step| step.key.kind == "CustomResourceDefinition")
@@ -221,6 +240,25 @@ impl Work<'_, '_> {
             if !definitions.is_empty() && !self.dry_run {
                 settle::wave(self.pass, &definitions, &[]).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// What was applied is watched before anybody waits for it: a kind may have come with this sync.
+    async fn watch(&self, tier: &[Step]) -> Result<(), Stop> {
+        let mut kinds = Vec::new();
+        for object in tier.iter().filter_map(|step| step.object.as_ref()) {
+            if !self.pass.ctx.live.has(object.group(), object.kind())
+                && let Some(kind) =
+                    self.pass.ctx.cluster.kind(object.group(), Some(object.version()), object.kind()).await?
+                && kind.watchable
+                && !kinds.contains(&kind)
+            {
+                kinds.push(kind);
+            }
+        }
+        if !kinds.is_empty() {
+            self.pass.ctx.live.ensure(&kinds).await?;
         }
         Ok(())
     }
@@ -293,6 +331,11 @@ impl Work<'_, '_> {
 
     async fn prune(&mut self, steps: &[Step], phase: &str) -> Result<(), Stop> {
         for step in steps {
+            // Since it was planned, somebody may have taken it over.
+            if let Some(reason) = self.is_others(step) {
+                self.results.push(status::result(&step.key, "", ResultCode::PruneSkipped, reason, phase));
+                continue;
+            }
             let options = delete_options(step, self.dry_run);
             match patiently(|| self.pass.writer.delete(&step.key, &options)).await {
                 Ok(_) => {}
@@ -313,6 +356,25 @@ impl Work<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    fn is_others(&self, step: &Step) -> Option<String> {
+        let pass = self.pass;
+        if let Some(heir) = shared::heir(pass.ctx, &pass.managed.id, &step.key) {
+            return Some(format!("ignored (application {heir} wants it)"));
+        }
+        let live = pass.ctx.live.get(&step.key)?;
+        let owner = owner_of(&live, &Tracking::default())?;
+        (owner != pass.tracking_name()).then(|| format!("ignored (belongs to application {owner} now)"))
+    }
+
+    /// What moves to another application in the same commit is not deleted between: those that have yet to render the commit are
+    /// waited for, for a moment.
+    async fn others_have_rendered(&self) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while shared::is_awaited(self.pass) && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until an object is gone, finalizers and dependants included.
@@ -369,7 +431,8 @@ impl Work<'_, '_> {
             .iter()
             .filter_map(|step| {
                 let deadline = Duration::from_secs(step.hook.as_ref()?.deadline_seconds);
-                Some(settle::Hook { key: step.key.clone(), deadline })
+                let expires = step.object.as_ref().is_some_and(|object| object.at(LIFETIME).is_some());
+                Some(settle::Hook { key: step.key.clone(), deadline, expires })
             })
             .collect();
         let outcome = settle::wave(self.pass, &keys, &waits).await;
@@ -381,7 +444,11 @@ impl Work<'_, '_> {
             let Some(hook) = &step.hook else { continue };
             let live = self.pass.ctx.live.get(&step.key);
             let health = live.as_deref().and_then(|live| self.pass.ctx.health(live));
-            let ended = live.as_deref().map_or(HookOutcome::Succeeded, |live| hook_outcome(live, health.as_ref()));
+            let ended = match live.as_deref() {
+                Some(live) => hook_outcome(live, health.as_ref()),
+                None if outcome.is_ok() => HookOutcome::Succeeded,
+                None => HookOutcome::Failed { message: "it is gone".into() },
+            };
             let (phase, policy, message) = match ended {
                 HookOutcome::Succeeded => (OperationPhase::Succeeded, Some(DeletePolicy::HookSucceeded), String::new()),
                 HookOutcome::Failed { message } => (OperationPhase::Failed, Some(DeletePolicy::HookFailed), message),
@@ -466,6 +533,14 @@ fn tier(key: &ObjectKey) -> u8 {
     }
 }
 
+/// The object as it is sent: where ignored differences are respected, with the live object's values in their places.
+pub(super) fn as_written<'o>(pass: &Pass<'_>, step: &Step, object: &'o Object) -> Cow<'o, Object> {
+    match pass.ctx.live.get(&step.key) {
+        Some(live) if step.options.respect_ignore_differences => Cow::Owned(respecting(object, &live, pass.rules())),
+        _ => Cow::Borrowed(object),
+    }
+}
+
 async fn perform_patiently(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied, ClusterError> {
     patiently(|| perform(pass, step, dry_run)).await
 }
@@ -476,14 +551,7 @@ async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied,
         return Err(ClusterError::Config(format!("the plan has no manifest for {}", step.key)));
     };
     let live = pass.ctx.live.get(&step.key);
-    let respected;
-    let object = match &live {
-        Some(live) if step.options.respect_ignore_differences => {
-            respected = respecting(object, live, pass.rules());
-            &respected
-        }
-        _ => object,
-    };
+    let object = &*as_written(pass, step, object);
     // Whoever applied it before us: what Git drops shall go, although they own it.
     let predecessors: Vec<String> =
         step.options.migrate_from.iter().flat_map(|manager| [manager.clone(), ARGO_CD.to_owned()]).collect();
@@ -511,7 +579,10 @@ async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied,
             cluster.apply(object, &options).await
         }
         _ => match cluster.apply(object, &options).await {
-            Err(error) if step.options.force && !error.is_transient() && live.is_some() => {
+            // Only for what cannot be changed in place; a refusal by a policy would refuse the new object, too.
+            Err(
+                error @ (ClusterError::Immutable { .. } | ClusterError::Invalid { .. } | ClusterError::Conflict { .. }),
+            ) if step.options.force && live.is_some() && !preflight::is_refusal(&error) => {
                 remove(pass, step, dry_run).await?;
                 cluster.apply(object, &options).await
             }
@@ -535,7 +606,11 @@ async fn remove(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<(), Clust
         _ => {}
     }
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    while pass.writer.get(&step.key).await?.is_some() && tokio::time::Instant::now() < deadline {
+    while pass.writer.get(&step.key).await?.is_some() {
+        if tokio::time::Instant::now() > deadline {
+            let message = "is still being deleted; see its finalizers".to_owned();
+            return Err(ClusterError::Conflict { key: Box::new(step.key.clone()), fields: Vec::new(), message });
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())

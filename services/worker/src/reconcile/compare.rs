@@ -130,7 +130,15 @@ pub fn remembered(pass: &Pass<'_>) -> Option<Arc<Desired>> {
     if !pass.causes.only_live() || pass.application.operation.is_some() {
         return None;
     }
-    let desired = pass.managed.state().desired.clone()?;
+    let desired = {
+        let state = pass.managed.state();
+        // A commit that is still on its way is looked for.
+        let desired = state.desired.clone()?;
+        if state.wanted.iter().any(|wanted| wanted.is_pending() && !desired.commits.contains(&wanted.commit)) {
+            return None;
+        }
+        desired
+    };
     (desired.spec == spec_hash(pass)).then_some(desired)
 }
 

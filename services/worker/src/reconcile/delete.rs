@@ -4,11 +4,12 @@
 //! Each pass goes one step further, and how far it has come is in an annotation: a hook that has run does not run again after a
 //! kill.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{ApplyOptions, ClusterError, DeleteOptions, Propagation};
-use engine::ownership::Tracking;
+use cluster::{ApplyOptions, Cluster, ClusterError, DeleteOptions, Propagation};
+use engine::ownership::{Tracking, owner_of};
 use engine::plan::{
     DeletePolicy, HookOutcome, Part, Phase, Plan, Wave, created_for, deletion, hook_outcome, is_deletion_approved,
 };
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use resources::{Application, Condition, Object, ObjectKey, annotations, conditions};
 use serde_json::json;
 
-use super::{Cause, Causes, Pass, Stop, back_off, render, resolve, shared};
+use super::{Cause, Causes, Pass, Stop, back_off, gate, render, resolve, shared};
 use crate::Context;
 use crate::context::application_key;
 use crate::registry::Managed;
@@ -113,11 +114,20 @@ async fn step(
     application: &Arc<Application>,
     finalizers: &[String],
 ) -> Result<Step, Stop> {
-    watch_kinds(ctx, application).await?;
-    let deletion = Deletion::plan(ctx, managed, application, finalizers).await?;
-    let plan = match deletion {
-        Ok(plan) => plan,
+    // Rendered before anything is listed: it says what to look for.
+    let rendered = wanted_hooks(ctx, managed, application).await?;
+    watch_kinds(ctx, managed, application).await?;
+    let deletion = Deletion::plan(ctx, managed, application, finalizers, rendered);
+    let (plan, commits) = match deletion {
+        Ok(planned) => planned,
         Err(sentence) => return Ok(Step::Stuck(sentence)),
+    };
+    let causes = Causes::of(Cause::Changed);
+    let pass = Pass::new(ctx, managed, application.clone(), &causes);
+    let writer = match gate::deletes(&pass, &plan, &commits) {
+        Ok(writer) => writer,
+        Err(Stop::Failed { sentence, .. }) => return Ok(Step::Stuck(sentence)),
+        Err(stop) => return Err(stop),
     };
     let since = begun(application);
     loop {
@@ -129,9 +139,9 @@ async fn step(
         };
         let waves = plan.waves.iter().filter(|wave| wave.phase == phase);
         let step = if phase == Phase::Delete {
-            objects(ctx, application, waves, since).await?
+            objects(ctx, &writer, application, waves, since).await?
         } else {
-            hooks(ctx, waves, since).await?
+            hooks(ctx, &writer, waves, since).await?
         };
         if !matches!(step, Step::Done) {
             return Ok(step);
@@ -142,7 +152,7 @@ async fn step(
             managed.update(application);
         }
     }
-    if !left_hooks_gone(ctx, managed).await? || !namespace_gone(ctx, managed, application).await? {
+    if !left_hooks_gone(ctx, &writer, managed).await? || !namespace_gone(ctx, managed, application).await? {
         return Ok(Step::Going);
     }
     Ok(Step::Done)
@@ -157,13 +167,23 @@ fn begun(application: &Application) -> Timestamp {
 }
 
 /// After a start nothing is watched yet: what the application had is in its status.
-async fn watch_kinds(ctx: &Context, application: &Application) -> Result<(), Stop> {
+/// A first sync that was killed has not written it, but what it renders is known.
+async fn watch_kinds(ctx: &Context, managed: &Managed, application: &Application) -> Result<(), Stop> {
     let mut kinds = Vec::new();
+    let mut named: BTreeSet<(String, String, String)> = BTreeSet::new();
     for resource in application.status.iter().flat_map(|status| &status.resources) {
-        if ctx.live.has(&resource.group, &resource.kind) {
+        named.insert((resource.group.clone(), resource.version.clone(), resource.kind.clone()));
+    }
+    if let Some(desired) = &managed.state().desired {
+        let desired = desired.objects.iter();
+        named.extend(desired.map(|object| (object.group().into(), object.version().into(), object.kind().into())));
+    }
+    for (group, version, kind) in named {
+        if ctx.live.has(&group, &kind) {
             continue;
         }
-        if let Some(kind) = ctx.cluster.kind(&resource.group, Some(&resource.version), &resource.kind).await?
+        if let Some(kind) = ctx.cluster.kind(&group, Some(&version), &kind).await?
+            && kind.watchable
             && !kinds.contains(&kind)
         {
             kinds.push(kind);
@@ -177,12 +197,13 @@ struct Deletion;
 
 impl Deletion {
     /// What is to be done; the inner error is for a person.
-    async fn plan(
+    fn plan(
         ctx: &Arc<Context>,
         managed: &Arc<Managed>,
         application: &Arc<Application>,
         finalizers: &[String],
-    ) -> Result<Result<Plan, String>, Stop> {
+        rendered: Result<(Vec<Object>, Vec<String>), String>,
+    ) -> Result<(Plan, Vec<String>), String> {
         let resources = finalizers.iter().find(|name| name.starts_with(annotations::RESOURCES_FINALIZER));
         let background = resources.is_some_and(|name| name.ends_with("/background"));
         let propagation = match application.sync_option("PrunePropagationPolicy") {
@@ -195,14 +216,12 @@ impl Deletion {
         let mut live = if resources.is_some() { ctx.live.owned_by(&owner) } else { Vec::new() };
         // What another application wants too is left to it.
         live.retain(|object| shared::heir(ctx, &managed.id, &object.key()).is_none());
-        let hooks = match wanted_hooks(ctx, managed, application).await? {
-            Ok(hooks) => hooks,
-            Err(sentence) => return Ok(Err(sentence)),
-        };
+        let (hooks, commits) = rendered?;
         let revision = application.status.as_ref().and_then(|status| status.sync.as_ref());
         let revision = revision.map(|sync| sync.revision.clone()).unwrap_or_default();
         let tracking = (owner.as_str(), &Tracking::default());
-        Ok(Ok(deletion(application, &live, &hooks, propagation, tracking, (&revision, begun(application)))))
+        let plan = deletion(application, &live, &hooks, propagation, tracking, (&revision, begun(application)));
+        Ok((plan, commits))
     }
 }
 
@@ -212,7 +231,7 @@ async fn wanted_hooks(
     ctx: &Arc<Context>,
     managed: &Arc<Managed>,
     application: &Arc<Application>,
-) -> Result<Result<Vec<Object>, String>, Stop> {
+) -> Result<Result<(Vec<Object>, Vec<String>), String>, Stop> {
     let around = |object: &Object| matches!(Part::of(object), Part::Hook(phases) if phases.iter().any(|phase| matches!(phase, Phase::PreDelete | Phase::PostDelete)));
     let known = managed.state().desired.clone();
     let desired = match known {
@@ -220,13 +239,18 @@ async fn wanted_hooks(
         None => {
             let causes = Causes::of(Cause::Start);
             let pass = Pass::new(ctx, managed, application.clone(), &causes);
-            let rendered = async { render::render(&pass, resolve::resolve(&pass).await?).await };
+            let rendered = async {
+                let project = gate::permitted(&pass)?;
+                let resolved = resolve::resolve(&pass).await?;
+                gate::signed(&pass, project.as_deref(), &resolved).await?;
+                render::render(&pass, resolved).await
+            };
             match Box::pin(rendered).await {
                 Ok(desired) => desired,
                 Err(Stop::Failed { sentence, .. }) => {
                     let resources = application.status.iter().flat_map(|status| &status.resources);
                     if application_stage(managed) == "cleanup" || !resources.into_iter().any(|resource| resource.hook) {
-                        return Ok(Ok(Vec::new()));
+                        return Ok(Ok((Vec::new(), Vec::new())));
                     }
                     return Ok(Err(format!(
                         "the application has hooks, and what they are cannot be rendered any more: {sentence}. Mend it, or set \
@@ -237,11 +261,17 @@ async fn wanted_hooks(
             }
         }
     };
-    Ok(Ok(desired.objects.iter().filter(|object| around(object)).map(|object| (**object).clone()).collect()))
+    let hooks = desired.objects.iter().filter(|object| around(object)).map(|object| (**object).clone()).collect();
+    Ok(Ok((hooks, desired.commits.clone())))
 }
 
 /// Runs hooks wave by wave.
-async fn hooks(ctx: &Context, waves: impl Iterator<Item = &Wave>, since: Timestamp) -> Result<Step, Stop> {
+async fn hooks(
+    ctx: &Context,
+    writer: &Cluster,
+    waves: impl Iterator<Item = &Wave>,
+    since: Timestamp,
+) -> Result<Step, Stop> {
     let waves: Vec<&Wave> = waves.collect();
     for wave in &waves {
         let mut running = false;
@@ -269,15 +299,21 @@ async fn hooks(ctx: &Context, waves: impl Iterator<Item = &Wave>, since: Timesta
                         running = true;
                     }
                 },
+                Some(live) if owner_of(&live, &Tracking::default()) != owner_of(object, &Tracking::default()) => {
+                    let key = &step.key;
+                    return Ok(Step::Stuck(format!(
+                        "hook {key} exists and is not of this application; rename one of them"
+                    )));
+                }
                 Some(live) => {
                     // One of an earlier occasion.
                     if !live.is_being_deleted() {
-                        remove(ctx, &live, Propagation::Background).await?;
+                        remove(writer, &live, Propagation::Background).await?;
                     }
                     running = true;
                 }
                 None => {
-                    ctx.cluster.apply(object, &ApplyOptions::default()).await?;
+                    writer.apply(object, &ApplyOptions::default()).await?;
                     running = true;
                 }
             }
@@ -288,7 +324,7 @@ async fn hooks(ctx: &Context, waves: impl Iterator<Item = &Wave>, since: Timesta
     }
     for step in waves.iter().flat_map(|wave| &wave.apply) {
         if step.hook.as_ref().is_some_and(|hook| hook.deletes(DeletePolicy::HookSucceeded)) {
-            match ctx.cluster.delete(&step.key, &DeleteOptions::default()).await {
+            match writer.delete(&step.key, &DeleteOptions::default()).await {
                 Err(error) if !error.is_not_found() => return Err(error.into()),
                 _ => {}
             }
@@ -304,6 +340,7 @@ fn created(object: &Object) -> Option<Timestamp> {
 /// Deletes the objects of the first wave that is left.
 async fn objects(
     ctx: &Context,
+    writer: &Cluster,
     application: &Application,
     mut waves: impl Iterator<Item = &Wave>,
     since: Timestamp,
@@ -331,7 +368,7 @@ async fn objects(
             uid: Some(step.uid.clone()),
             ..DeleteOptions::default()
         };
-        match ctx.cluster.delete(&step.key, &options).await {
+        match writer.delete(&step.key, &options).await {
             Ok(_) => {}
             Err(error) if error.is_not_found() || error.is_conflict() => {}
             Err(error) => return Err(error.into()),
@@ -341,7 +378,7 @@ async fn objects(
 }
 
 /// Hooks of whatever phase do not outlive their application; true once there are none.
-async fn left_hooks_gone(ctx: &Context, managed: &Managed) -> Result<bool, ClusterError> {
+async fn left_hooks_gone(ctx: &Context, writer: &Cluster, managed: &Managed) -> Result<bool, ClusterError> {
     let application = managed.application();
     let finalizers = application.metadata.finalizers.as_deref().unwrap_or_default();
     if !finalizers.iter().any(|name| name.starts_with(annotations::RESOURCES_FINALIZER)) {
@@ -350,14 +387,14 @@ async fn left_hooks_gone(ctx: &Context, managed: &Managed) -> Result<bool, Clust
     let owned = ctx.live.owned_by(&managed.id.tracking_name(ctx.namespace()));
     let left: Vec<&Arc<Object>> = owned.iter().filter(|object| !Part::of(object).is_resource()).collect();
     for hook in left.iter().filter(|hook| !hook.is_being_deleted()) {
-        remove(ctx, hook, Propagation::Background).await?;
+        remove(writer, hook, Propagation::Background).await?;
     }
     Ok(left.is_empty())
 }
 
-async fn remove(ctx: &Context, object: &Object, propagation: Propagation) -> Result<(), ClusterError> {
+async fn remove(writer: &Cluster, object: &Object, propagation: Propagation) -> Result<(), ClusterError> {
     let options = DeleteOptions { propagation, uid: Some(object.uid().to_owned()), ..DeleteOptions::default() };
-    match ctx.cluster.delete(&object.key(), &options).await {
+    match writer.delete(&object.key(), &options).await {
         Err(error) if !error.is_not_found() && !error.is_conflict() => Err(error),
         _ => Ok(()),
     }

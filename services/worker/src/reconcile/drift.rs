@@ -70,8 +70,12 @@ fn was_synced(last: &OperationState, desired: &Desired) -> bool {
         [] => std::slice::from_ref(&result.revision),
         several => several,
     };
-    let dry_run = last.operation.sync.as_ref().is_some_and(|sync| sync.dry_run);
-    last.phase.is_success() && !dry_run && revisions == desired.commits
+    let partial = last
+        .operation
+        .sync
+        .as_ref()
+        .is_some_and(|sync| sync.dry_run || (!sync.resources.is_empty() && sync.auto_heal_attempts_count == 0));
+    last.phase.is_success() && !partial && revisions == desired.commits
 }
 
 /// A synced commit from which the cluster has drifted, and nothing repairs that by itself.

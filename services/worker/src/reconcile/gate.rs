@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use engine::accounts::acting_as;
+use engine::approval;
 use engine::dependencies::{self, Member, Name, Readiness, readiness};
 use engine::gate::{Approved, Decision, GateInput, Trigger, gate as decide};
 use engine::plan::Plan;
-use engine::project::{Target, application_violations};
+use engine::project::{Target, application_violations, plan_violations, source_permitted};
 use engine::signatures::{Mode, Signature, signature_permitted, signature_policy};
 use git::{Commit, GitError, Keys, Revision};
 use jiff::Timestamp;
@@ -49,7 +50,11 @@ pub fn permitted(pass: &Pass<'_>) -> Result<Option<Arc<AppProject>>, Stop> {
             pass.ctx.namespace()
         )));
     };
-    let violations = application_violations(&project, &pass.application, &target(pass), pass.ctx.namespace());
+    let mut violations = application_violations(&project, &pass.application, &target(pass), pass.ctx.namespace());
+    // An operation and a pin may bring sources of their own.
+    let followed = super::plan::sources(&pass.application);
+    violations.extend(followed.iter().filter_map(|source| source_permitted(&project, &source.repo_url).err()));
+    violations.dedup_by(|a, b| a.message == b.message);
     if violations.is_empty() {
         return Ok(Some(project));
     }
@@ -159,6 +164,34 @@ fn member(managed: &Managed) -> Member {
         health: status.map_or(HealthStatus::Missing, |status| status.health_status()),
         pending: state.wanted.iter().any(|wanted| wanted.is_pending()),
     }
+}
+
+/// Whether a deletion's hooks may run, and who runs them: as of a sync, what the project does not permit is not done, and nothing
+/// of a commit that nobody has let in.
+pub fn deletes(pass: &Pass<'_>, plan: &Plan, commits: &[String]) -> Result<Cluster, Stop> {
+    let hooks = plan.waves.iter().any(|wave| !wave.apply.is_empty());
+    if !hooks {
+        // Without its project an application can still be removed.
+        let project = pass.ctx.projects.get(pass.application.spec.project());
+        return writer(pass, project.as_deref());
+    }
+    let project = permitted(pass)?;
+    let Some(found) = project.as_deref() else { return Ok(pass.ctx.cluster.clone()) };
+    if let Some(violation) = plan_violations(found, &target(pass), plan).into_iter().next() {
+        return Err(Stop::invalid(violation.message));
+    }
+    let approved = approval::approval(&pass.application).ok().flatten().is_some_and(|given| given.is_for(commits));
+    if approval::is_required(&pass.application, Some(found))
+        && !approved
+        && !approval::was_synced(&pass.application, commits)
+    {
+        return Err(Stop::invalid(format!(
+            "the hooks around the deletion are of {}, which nobody has approved: lockstep app approve {}",
+            commits.join(", "),
+            pass.application.name()
+        )));
+    }
+    writer(pass, Some(found))
 }
 
 /// Decides.

@@ -34,6 +34,7 @@ use crate::queue::Merge;
 use crate::registry::Managed;
 use crate::timeline::Timeline;
 use crate::tracker::{Conclusion, Verdict};
+use crate::wanted::Wanted;
 use crate::{AppId, Context, projects};
 
 /// The field managers whose fields are ours: Argo CD's too, so that what it applied before is not left behind.
@@ -168,6 +169,16 @@ pub struct Pass<'a> {
     /// The cluster as whoever writes the application's objects: the project may name a service account for it.
     pub writer: Cluster,
     rules: OnceLock<CompareRules>,
+    scope: Scope,
+}
+
+/// Which of the wanted commits a pass can speak of.
+#[derive(Clone, Debug, Default)]
+struct Scope {
+    /// It did not ask where the revisions stand: of a commit that could not be rendered it knows nothing new.
+    remembered: bool,
+    /// It is about these commits, which somebody asked for, and no others.
+    only: Option<Vec<String>>,
 }
 
 impl<'a> Pass<'a> {
@@ -183,7 +194,17 @@ impl<'a> Pass<'a> {
             (state.wanted_version, state.timeline.clone())
         };
         let writer = ctx.cluster.clone();
-        Self { ctx, managed, application, causes, wanted_version, timeline, writer, rules: OnceLock::new() }
+        Self {
+            ctx,
+            managed,
+            application,
+            causes,
+            wanted_version,
+            timeline,
+            writer,
+            rules: OnceLock::new(),
+            scope: Scope::default(),
+        }
     }
 
     /// What of a difference counts: the application's word and the system's.
@@ -192,6 +213,13 @@ impl<'a> Pass<'a> {
             let settings = self.ctx.customizations.get();
             CompareRules::with_system(&self.application.spec.ignore_differences, &settings.system, &MANAGERS)
         })
+    }
+
+    /// Whether what the pass finds says anything about a wanted commit.
+    fn speaks_of(&self, wanted: &Wanted) -> bool {
+        let elsewhere = self.scope.only.as_ref().is_some_and(|only| !only.contains(&wanted.commit));
+        let unseen = self.scope.remembered && wanted.verdict == Some(Verdict::Error);
+        !elsewhere && !unseen
     }
 
     /// Whether something newer is wanted than what the pass works on.
@@ -214,8 +242,8 @@ pub async fn run(ctx: Arc<Context>) {
                 let Some((id, causes)) = next else { break };
                 let ctx = ctx.clone();
                 passes.spawn(async move {
-                    reconcile(&ctx, &id, &causes).await;
-                    ctx.queue.done(&id);
+                    let turn = Turn { ctx, id };
+                    reconcile(&turn.ctx, &turn.id, &causes).await;
                 });
             }
             Some(ended) = passes.join_next(), if !passes.is_empty() => {
@@ -228,12 +256,28 @@ pub async fn run(ctx: Arc<Context>) {
     passes.shutdown().await;
 }
 
+/// An application's turn. It ends with the pass, however that ends: one that panics is tried again after a while.
+struct Turn {
+    ctx: Arc<Context>,
+    id: AppId,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.ctx.queue.done(&self.id);
+        if std::thread::panicking() {
+            self.ctx.queue.push_after(self.id.clone(), Causes::of(Cause::Retry), Duration::from_secs(60));
+        }
+    }
+}
+
 /// Runs the steps once for one application.
 #[tracing::instrument(name = "reconcile", skip_all, fields(application = %id))]
 pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
     let Some(managed) = ctx.registry.get(id) else { return };
     let application = managed.application();
     if application.metadata.deletion_timestamp.is_some() {
+        managed.state().rendered_once = true;
         Box::pin(delete::advance(ctx, &managed)).await;
         return;
     }
@@ -249,6 +293,7 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
     }
     let mut pass = Pass::new(ctx, &managed, application, causes);
     if skips {
+        managed.state().rendered_once = true;
         return Box::pin(report::skipped(&pass)).await;
     }
     let outcome = steps(&mut pass).await;
@@ -319,15 +364,26 @@ async fn operate(pass: &mut Pass<'_>) -> Result<Done, Stop> {
         ));
     }
     pass.writer = gate::writer(pass, project.as_deref())?;
+    if plan::is_terminated_between_tries(&pass.application) {
+        return Err(Stop::sync("the operation was terminated"));
+    }
     let desired = match compare::remembered(pass) {
-        Some(desired) => desired,
+        Some(desired) => {
+            pass.scope.remembered = true;
+            desired
+        }
         None => {
             let resolved = resolve::resolve(pass).await?;
             Box::pin(gate::signed(pass, project.as_deref(), &resolved)).await?;
             pass.timeline.mark("resolved");
-            Box::pin(render::render(pass, resolved)).await?
+            let desired = Box::pin(render::render(pass, resolved)).await?;
+            pass.managed.state().broken = None;
+            desired
         }
     };
+    if plan::is_at_another_revision(&pass.application) {
+        pass.scope.only = Some(desired.commits.clone());
+    }
     pass.managed.state().rendered_once = true;
     pass.timeline.mark("rendered");
     let mut comparison = Box::pin(compare::compare(pass, &desired)).await?;

@@ -11,8 +11,8 @@ use engine::retry::{self, Retry, retry_decision};
 use engine::sync::{AutoInput, AutoSync, should_sync};
 use jiff::Timestamp;
 use resources::{
-    Application, ApplicationSource, InitiatedBy, Object, ObjectKey, Operation, OperationState, SyncOperation,
-    SyncResource, SyncStatus,
+    Application, ApplicationSource, InitiatedBy, Object, ObjectKey, Operation, OperationPhase, OperationState,
+    SyncOperation, SyncResource, SyncStatus,
 };
 
 use super::compare::{Comparison, Resource};
@@ -89,6 +89,17 @@ pub fn recorded(application: &Application) -> (Option<ApplicationSource>, Vec<Ap
 pub fn asked_revisions(application: &Application) -> Vec<String> {
     let Some(sync) = asked(application).and_then(|operation| operation.sync.clone()) else { return Vec::new() };
     if sync.revisions.is_empty() { vec![sync.revision] } else { sync.revisions }
+}
+
+/// Whether an operation was asked for at another revision than the one that the application follows.
+pub fn is_at_another_revision(application: &Application) -> bool {
+    asked_revisions(application).iter().any(|revision| !revision.is_empty())
+}
+
+/// Whether an operation that waits for its next try was terminated.
+pub fn is_terminated_between_tries(application: &Application) -> bool {
+    let state = application.status.as_ref().and_then(|status| status.operation_state.as_ref());
+    state.is_some_and(|state| state.phase == OperationPhase::Terminating && state.finished_at.is_some())
 }
 
 /// Whether somebody asked for an operation that has not ended.

@@ -10,6 +10,7 @@ use futures::{StreamExt as _, stream};
 use resources::{Object, ObjectKey};
 use serde_json::Value;
 
+use super::apply::as_written;
 use super::{Pass, Stop};
 
 /// So many dry runs of one operation are under way at once.
@@ -76,8 +77,8 @@ async fn tried(pass: &Pass<'_>, step: &Step) -> Result<Option<(ObjectKey, String
         validate: if step.options.validate { Validate::Strict } else { Validate::Ignore },
         ..ApplyOptions::default()
     };
-    match pass.writer.apply(object, &options).await {
-        Err(error @ (ClusterError::Invalid { .. } | ClusterError::Immutable { .. })) if !is_taken(&error) => {
+    match pass.writer.apply(&as_written(pass, step, object), &options).await {
+        Err(error @ (ClusterError::Invalid { .. } | ClusterError::Immutable { .. })) if !is_refusal(&error) => {
             Ok(Some((step.key.clone(), error.to_string())))
         }
         Err(error) if error.is_transient() => Err(Stop::Later(error.to_string())),
@@ -85,7 +86,8 @@ async fn tried(pass: &Pass<'_>, step: &Step) -> Result<Option<(ObjectKey, String
     }
 }
 
-fn is_taken(error: &ClusterError) -> bool {
+/// Whether it is not the object that is wrong, but what else there is at the moment.
+pub(super) fn is_refusal(error: &ClusterError) -> bool {
     let text = error.to_string();
     ["already allocated", "denied the request", "failed calling webhook"].iter().any(|words| text.contains(words))
 }

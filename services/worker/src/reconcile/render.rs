@@ -138,7 +138,9 @@ async fn remember_inputs(pass: &Pass<'_>, resolved: &[Resolved], rendered: &Rend
 /// The spec in short: another spec may want another namespace, owner or option of the same render.
 pub fn spec_hash(pass: &Pass<'_>) -> String {
     let followed = super::plan::sources(&pass.application);
-    let text = serde_json::to_vec(&(&pass.application.spec, followed)).unwrap_or_default();
+    let asked = super::plan::asked_revisions(&pass.application);
+    let asked: Vec<String> = asked.into_iter().filter(|revision| !revision.is_empty()).collect();
+    let text = serde_json::to_vec(&(&pass.application.spec, followed, asked)).unwrap_or_default();
     hex::encode(Sha256::digest(text))
 }
 
@@ -170,6 +172,8 @@ async fn prepare(pass: &Pass<'_>, rendered: &Rendered) -> Result<(Vec<Object>, W
         engine::ownership::stamp(&mut object, &owner, namespace, &engine::ownership::Tracking::default());
         let key = object.key();
         match places.get(&key) {
+            // Those that get their names when they are created are each one of its own.
+            _ if key.name.is_empty() => objects.push(object),
             Some(place) => {
                 warnings.push((
                     conditions::REPEATED_RESOURCE_WARNING.into(),

@@ -51,6 +51,8 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
     let deployment = deployment(pass, &done, &standing);
     let now = Timestamp::now();
     let new = status::of(pass, &done, now);
+    let stood = pass.managed.application().status.as_ref().map(|old| (old.sync_status(), old.health_status()));
+    let stood = stood.unwrap_or((SyncStatus::Unknown, resources::HealthStatus::Unknown));
     let summary = Summary {
         sync: done.comparison.sync.to_string(),
         health: done.comparison.health.status.to_string(),
@@ -65,6 +67,7 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
     timeline.mark("reported");
     tell(pass, &standing, &summary, &timeline);
     remember(pass, &standing, timeline);
+    let verdict_is_news = !pending(pass).is_empty();
     let verdict = match standing {
         Standing::Concluded(conclusion) => Some(conclusion),
         Standing::Pending(_) => None,
@@ -72,8 +75,16 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
     write(pass, &new, verdict.as_ref(), now).await;
     if let Some(performed) = done.operation.as_ref().filter(|operation| operation.failure.is_some()) {
         retry_later(pass, performed);
+    } else if done.operation.is_some() {
+        pass.managed.state().refused = 0;
     }
-    wake_dependents(pass);
+    if super::plan::is_at_another_revision(&pass.application) {
+        // What the application follows by itself is looked at again.
+        ctx.queue.push(pass.managed.id.clone(), Causes::of(Cause::Retry));
+    }
+    if summary.acted || stood != (new.sync_status(), new.health_status()) || verdict_is_news {
+        wake_dependents(pass);
+    }
     if done.comparison.resources.iter().any(|resource| resource.desired.is_none() && resource.held_by.is_some()) {
         shared::wake(pass.ctx, &pass.managed.id);
     }
@@ -141,7 +152,10 @@ pub async fn failed(pass: &Pass<'_>, kind: &'static str, conclusion: Conclusion)
     tracing::info!(sentence = conclusion.sentence, "reconcile.failed");
     tell(pass, &standing, &summary, &timeline);
     remember(pass, &standing, timeline);
-    write(pass, &new, Some(&conclusion), now).await;
+    if kind != conditions::SYNC_ERROR {
+        pass.managed.state().broken = Some((kind, conclusion.sentence.clone()));
+    }
+    write_and(pass, &new, Some(&conclusion), now, true).await;
 }
 
 /// The application asks to be left alone, so nothing is done about it, and no commit waits for that.
@@ -226,8 +240,14 @@ fn conclude(pass: &Pass<'_>, conclusion: &Conclusion) -> Confirmation {
     if pass.is_superseded() {
         return Confirmation::nothing();
     }
-    let open =
-        pass.managed.state().wanted.iter().filter(|wanted| is_open(wanted, conclusion)).cloned().collect::<Vec<_>>();
+    let open = pass
+        .managed
+        .state()
+        .wanted
+        .iter()
+        .filter(|wanted| is_open(pass, wanted, conclusion))
+        .cloned()
+        .collect::<Vec<_>>();
     Confirmation::all(open.iter().filter_map(|wanted| {
         let key = wanted.key()?;
         if !wanted.is_pending() {
@@ -238,7 +258,10 @@ fn conclude(pass: &Pass<'_>, conclusion: &Conclusion) -> Confirmation {
 }
 
 /// Whether a conclusion is news for a wanted commit: it has none yet, or it failed and has recovered since.
-fn is_open(wanted: &Wanted, conclusion: &Conclusion) -> bool {
+fn is_open(pass: &Pass<'_>, wanted: &Wanted, conclusion: &Conclusion) -> bool {
+    if !pass.speaks_of(wanted) {
+        return false;
+    }
     if wanted.verdict == Some(Verdict::Success) {
         return drift::is_told_by(conclusion);
     }
@@ -361,6 +384,16 @@ fn remember(pass: &Pass<'_>, standing: &Standing, timeline: crate::timeline::Tim
 
 /// Writes what changed: status, verdict, the orders that have been followed.
 async fn write(pass: &Pass<'_>, new: &ApplicationStatus, verdict: Option<&Conclusion>, now: Timestamp) {
+    write_and(pass, new, verdict, now, false).await;
+}
+
+async fn write_and(
+    pass: &Pass<'_>,
+    new: &ApplicationStatus,
+    verdict: Option<&Conclusion>,
+    now: Timestamp,
+    refuses: bool,
+) {
     let managed = pass.managed;
     let _writing = managed.writing.lock().await;
     let (old, metadata, version) = {
@@ -368,9 +401,9 @@ async fn write(pass: &Pass<'_>, new: &ApplicationStatus, verdict: Option<&Conclu
         let mut metadata = Map::new();
         if let Some(conclusion) = verdict
             && state.wanted_version == pass.wanted_version
-            && state.wanted.iter().any(|wanted| is_open(wanted, conclusion))
+            && state.wanted.iter().any(|wanted| is_open(pass, wanted, conclusion))
         {
-            for wanted in state.wanted.iter_mut().filter(|wanted| is_open(wanted, conclusion)) {
+            for wanted in state.wanted.iter_mut().filter(|wanted| is_open(pass, wanted, conclusion)) {
                 wanted.verdict = Some(conclusion.verdict);
                 wanted.sentence = conclusion.sentence.clone();
             }
@@ -382,6 +415,11 @@ async fn write(pass: &Pass<'_>, new: &ApplicationStatus, verdict: Option<&Conclu
         (state.status(), metadata, state.wanted_version)
     };
     let mut patch = Map::new();
+    // What was asked for has been refused, and does not begin by itself some day.
+    let refused = refuses && pass.application.operation.is_some();
+    if refused {
+        patch.insert("operation".into(), Value::Null);
+    }
     if let Some(status) = status::changes(&old, new, now) {
         patch.insert("status".into(), status);
     }
@@ -398,7 +436,11 @@ async fn write(pass: &Pass<'_>, new: &ApplicationStatus, verdict: Option<&Conclu
             if let Some(status) = object.0.get("status")
                 && let Ok(status) = serde_json::from_value(status.clone())
             {
-                Arc::make_mut(&mut state.application).status = Some(status);
+                let application = Arc::make_mut(&mut state.application);
+                application.status = Some(status);
+                if refused {
+                    application.operation = None;
+                }
             }
         }
         Err(error) if error.is_not_found() => {}

@@ -1,5 +1,6 @@
 //! *Settle*: whether what was applied is well, wave by wave and in the end.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Hook {
     pub key: ObjectKey,
     /// Since its object was created.
     pub deadline: Duration,
+    /// Its object goes by itself once it has ended.
+    pub expires: bool,
 }
 
 /// Whether somebody wants the running operation to end.
@@ -42,6 +45,7 @@ pub fn is_terminating(pass: &Pass<'_>) -> bool {
 /// failed, as an error.
 pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey], hooks: &[Hook]) -> Result<(), Stop> {
     let mut deadline = tokio::time::Instant::now() + pass.ctx.config.options.health_timeout;
+    let mut ended = HashSet::new();
     loop {
         let notified = pass.managed.newer.notified();
         tokio::pin!(notified);
@@ -52,7 +56,7 @@ pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey], hooks: &[Hook]) -> Result
         if is_terminating(pass) {
             return Err(Stop::sync("the operation was terminated"));
         }
-        let running = hooks_running(pass, hooks)?;
+        let running = hooks_running(pass, hooks, &mut ended)?;
         let mut waiting: Option<String> = None;
         for key in keys {
             let live: Option<Arc<Object>> = pass.ctx.live.get(key);
@@ -101,14 +105,24 @@ fn is_observed(child: &Application) -> bool {
     pinned || (same && compared.destination == spec.destination)
 }
 
-/// The first hook that is still running, in a sentence. One whose object is gone has ended: its own lifetime, or somebody,
-/// took it away.
-fn hooks_running(pass: &Pass<'_>, hooks: &[Hook]) -> Result<Option<String>, Stop> {
+/// The first hook that is still running, in a sentence. One whose object is gone has ended, if it goes by itself or was seen to
+/// end; else somebody took it away before that.
+fn hooks_running(pass: &Pass<'_>, hooks: &[Hook], ended: &mut HashSet<ObjectKey>) -> Result<Option<String>, Stop> {
     let mut first = None;
     for hook in hooks {
-        let Some(live) = pass.ctx.live.get(&hook.key) else { continue };
+        let Some(live) = pass.ctx.live.get(&hook.key) else {
+            if !pass.ctx.live.has(&hook.key.group, &hook.key.kind) {
+                return Err(Stop::Later(format!("hook {}: its kind is not watched", hook.key)));
+            }
+            if hook.expires || ended.contains(&hook.key) {
+                continue;
+            }
+            return Err(Stop::sync(format!("hook {} was deleted before it had ended", hook.key)));
+        };
         match hook_outcome(&live, pass.ctx.health(&live).as_ref()) {
-            HookOutcome::Succeeded => {}
+            HookOutcome::Succeeded => {
+                ended.insert(hook.key.clone());
+            }
             HookOutcome::Failed { message } => return Err(Stop::sync(format!("hook {} failed: {message}", hook.key))),
             HookOutcome::Running { message } => {
                 let since =

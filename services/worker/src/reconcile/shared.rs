@@ -45,6 +45,26 @@ fn wants(managed: &Managed, key: &ObjectKey) -> bool {
     }
 }
 
+/// Whether another application has yet to render the commit that this one has rendered.
+pub fn is_awaited(pass: &Pass<'_>) -> bool {
+    let commits = match &pass.managed.state().desired {
+        Some(desired) => desired.commits.clone(),
+        None => return false,
+    };
+    pass.ctx.registry.all().iter().any(|other| {
+        if other.id == pass.managed.id {
+            return false;
+        }
+        let state = other.state();
+        let behind = |commit: &String| state.desired.as_ref().is_none_or(|desired| !desired.commits.contains(commit));
+        state.broken.is_none()
+            && state
+                .wanted
+                .iter()
+                .any(|wanted| wanted.is_pending() && commits.contains(&wanted.commit) && behind(&wanted.commit))
+    })
+}
+
 /// Those that left an object to another application look again: this one has let objects go.
 pub fn wake(ctx: &Arc<Context>, id: &AppId) {
     for other in ctx.registry.all() {

@@ -67,6 +67,9 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
     status.controller_namespace = pass.ctx.namespace().into();
     let warnings = done.desired.warnings.iter().map(|(kind, message)| (kind.as_str(), message.clone()));
     let mut own: Vec<(&str, String)> = warnings.collect();
+    if let Some((kind, sentence)) = pass.managed.state().broken.clone() {
+        own.push((kind, sentence));
+    }
     own.extend(pass.rules().warnings().iter().map(|warning| (conditions::IGNORE_DIFFERENCES_WARNING, warning.clone())));
     own.extend(excluded(pass, &done.desired).map(|sentence| (conditions::EXCLUDED_RESOURCE_WARNING, sentence)));
     if let Some(performed) = &done.operation {
