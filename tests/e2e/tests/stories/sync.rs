@@ -375,3 +375,98 @@ async fn what_cannot_end_well_is_not_begun() -> Result<()> {
     ensure!(results.contains("took .data.content from team"), "{results}");
     stage.strike().await
 }
+
+#[tokio::test]
+async fn hooks_without_a_name_of_their_own_are_waited_for() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let generated = |prefix: &str, behaviour: &str| {
+        let mut object: Value = serde_json::from_str(&job("", behaviour, hook("PreSync"))).unwrap_or_default();
+        object["metadata"]["name"] = Value::Null;
+        object["metadata"]["generateName"] = prefix.into();
+        object.to_string()
+    };
+    let shop = stage
+        .repository("acme/shop", |copy| {
+            copy.write("app/first.yaml", generated("migrate-", "after=3s"))?;
+            copy.write("app/second.yaml", generated("migrate-", ""))?;
+            copy.write("app/config.yaml", config_map("shop", "1"))
+        })
+        .await?;
+    stage.site().apply(application("shop", &shop.url, "app", true)).await?;
+    stage.site().stands("shop", "Synced/Healthy").await?;
+    let kind = stage.site().cluster.kind("batch", Some("v1"), "Job").await?.context("no Jobs")?;
+    let jobs = stage.site().cluster.list(&kind, Some(NAMESPACE), None).await?;
+    ensure!(jobs.len() == 2, "{:?}", jobs.iter().map(Object::name).collect::<Vec<_>>());
+    let first = jobs.iter().map(created).min().context("no Jobs")?;
+    let waited = created(&live(&stage, "ConfigMap", "shop").await?).duration_since(first).as_secs();
+    ensure!(waited >= 2, "the sync did not wait for its hooks: {waited} s");
+
+    // One that is taken away while it runs has not succeeded.
+    shop.git.write("app/first.yaml", job("slow", "never-ready", hook("PreSync")))?;
+    shop.git.remove("app/second.yaml")?;
+    shop.git.write("app/config.yaml", config_map("shop", "2"))?;
+    let commit = shop.push("A hook that runs").await?;
+    until("the hook runs", async || stage.site().live("batch", "Job", NAMESPACE, "slow").await.map(drop)).await?;
+    let key = ObjectKey::new("batch", "Job", NAMESPACE, "slow");
+    stage.site().cluster.delete(&key, &cluster::DeleteOptions::default()).await?;
+    stage.expect(&shop, &commit, "lockstep/dev/shop", "failure", "was deleted before it had ended").await?;
+    ensure!(stage.site().content(NAMESPACE, "shop").await == Ok("1".into()), "it went on without its hook");
+    stage.strike().await
+}
+
+#[tokio::test]
+async fn a_check_speaks_only_of_its_commit() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let shop = stage.repository("acme/shop", |copy| copy.write("app/config.yaml", config_map("shop", "1"))).await?;
+    stage.site().apply(application("shop", &shop.url, "app", true)).await?;
+    stage.site().stands("shop", "Synced/Healthy").await?;
+    shop.git.write("app/broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: [")?;
+    let broken = shop.push("Break it").await?;
+    stage.expect(&shop, &broken, "lockstep/dev/shop", "error", "broken.yaml").await?;
+
+    // What was synced before is still healed, and that makes the broken commit no better.
+    let by_hand = json!({ "data": { "content": "by hand" } });
+    let key = ObjectKey::new("", "ConfigMap", NAMESPACE, "shop");
+    stage.site().cluster.merge_patch(&key, &by_hand).await?;
+    stage.site().has_content(NAMESPACE, "shop", "1").await?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    stage.expect(&shop, &broken, "lockstep/dev/shop", "error", "broken.yaml").await?;
+    let application = stage.site().application("shop").await.map_err(anyhow::Error::msg)?;
+    let conditions = application.at("/status/conditions").map(Value::to_string).unwrap_or_default();
+    ensure!(conditions.contains("ComparisonError"), "the error is forgotten: {conditions}");
+
+    // A source that the project does not permit is not fetched because an operation names it.
+    let project = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": { "name": "default", "namespace": "argocd" },
+        "spec": { "sourceRepos": [shop.url], "destinations": [{ "server": "*", "namespace": "*" }] },
+    });
+    stage.site().apply(project).await?;
+    let source = json!({ "repoURL": shop.url.replace("acme/shop", "acme/other"), "path": "app" });
+    let operation = json!({ "operation": { "initiatedBy": { "username": "eve" }, "sync": { "source": source } } });
+    stage.site().patch_application("shop", operation).await?;
+    until("the operation is refused and gone", async || {
+        let application = stage.site().application("shop").await?;
+        let message = application.at("/status/operationState/message").and_then(Value::as_str).unwrap_or_default();
+        let gone = application.at("/operation").is_none_or(Value::is_null);
+        if gone && message.contains("acme/other") { Ok(()) } else { Err(message.to_owned()) }
+    })
+    .await?;
+
+    // Nor does a hook around the deletion do what the project does not permit.
+    shop.git.remove("app/broken.yaml")?;
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": { "name": "shop", "annotations": hook("PreDelete") }, "rules": [],
+    });
+    shop.git.write("app/role.yaml", role.to_string())?;
+    says(&stage, &shop, "shop", "success", "healthy").await?;
+    let finalizers = json!({ "metadata": { "finalizers": ["resources-finalizer.argocd.argoproj.io"] } });
+    stage.site().patch_application("shop", finalizers).await?;
+    let application = ObjectKey::new("argoproj.io", "Application", "argocd", "shop");
+    stage.site().cluster.delete(&application, &cluster::DeleteOptions::default()).await?;
+    crate::objects::condition(&stage, "shop", "DeletionError", "ClusterRole").await?;
+    let made = stage.site().live("rbac.authorization.k8s.io", "ClusterRole", "", "shop").await;
+    ensure!(made.is_err(), "a hook did what the project does not permit");
+    live(&stage, "ConfigMap", "shop").await?;
+    stage.strike().await
+}
