@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::AppId;
 use crate::index::Tracked;
 use crate::reconcile::compare::Compared;
+use crate::reconcile::explain::Causes;
 use crate::timeline::Timeline;
 use crate::wanted::{self, Wanted};
 
@@ -53,6 +54,8 @@ pub struct State {
     pub refused: u32,
     /// Why the newest commit could not be rendered or is not permitted; what was rendered before still holds.
     pub broken: Option<(&'static str, String)>,
+    /// Why workloads are not well, and when that was asked for.
+    pub causes: Option<Box<Causes>>,
     /// It left an object to another application that wants it too.
     pub shares: bool,
     /// What was repaired lately.
@@ -105,6 +108,7 @@ impl Managed {
                 failures: 0,
                 refused: 0,
                 broken: None,
+                causes: None,
                 shares: false,
                 heals: HealHistory::default(),
                 timeline: Timeline::default(),

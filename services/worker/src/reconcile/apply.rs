@@ -18,7 +18,7 @@ use resources::{Object, ObjectKey, Operation, OperationPhase, ResourceResult, Re
 use serde_json::json;
 
 use super::plan::Request;
-use super::{Pass, Stop, back_off, preflight, report, settle, shared, status};
+use super::{Pass, Stop, back_off, gate, preflight, report, settle, shared, status};
 use crate::context::application_key;
 
 /// So many requests of one operation are under way at once.
@@ -73,6 +73,8 @@ impl Performed {
 struct Work<'a, 'p> {
     pass: &'a Pass<'p>,
     dry_run: bool,
+    /// A person asked for it.
+    manual: bool,
     /// Namespaces that the plan creates.
     namespaces: Vec<String>,
     started: Timestamp,
@@ -91,6 +93,7 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
     let mut work = Work {
         pass,
         dry_run: sync.dry_run,
+        manual: !request.automated,
         namespaces: created_namespaces(plan),
         started: request.started,
         results: Vec::new(),
@@ -205,6 +208,7 @@ impl Work<'_, '_> {
             if settle::is_terminating(self.pass) {
                 return Err(Stop::sync("the operation was terminated"));
             }
+            self.in_its_window().await?;
             self.wave(wave).await?;
             let hooks = wave.apply.iter().any(|step| step.hook.is_some());
             if !self.dry_run && (number < last || hooks) {
@@ -259,6 +263,25 @@ impl Work<'_, '_> {
         }
         if !kinds.is_empty() {
             self.pass.ctx.live.ensure(&kinds).await?;
+        }
+        Ok(())
+    }
+
+    /// A window that has closed since the operation began stops it before its next wave, unless the window lets it run over.
+    async fn in_its_window(&self) -> Result<(), Stop> {
+        while let Some((sentence, until)) = gate::closed_since(self.pass, self.manual, self.started) {
+            if self.pass.is_superseded() {
+                return Err(Stop::Superseded);
+            }
+            if settle::is_terminating(self.pass) {
+                return Err(Stop::sync("the operation was terminated"));
+            }
+            report::progress(self.pass, &sentence).await;
+            let pause = until.unwrap_or(PATIENCE).min(PATIENCE);
+            tokio::select! {
+                () = self.pass.managed.newer.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
         }
         Ok(())
     }
@@ -330,42 +353,63 @@ impl Work<'_, '_> {
     }
 
     async fn prune(&mut self, steps: &[Step], phase: &str) -> Result<(), Stop> {
+        let pass = self.pass;
+        let dry_run = self.dry_run;
+        let keys: Vec<&ObjectKey> = steps.iter().map(|step| &step.key).collect();
+        let heirs = shared::heirs(pass.ctx, &pass.managed.id, &keys);
+        let mut deletions = Vec::new();
         for step in steps {
             // Since it was planned, somebody may have taken it over.
-            if let Some(reason) = self.is_others(step) {
-                self.results.push(status::result(&step.key, "", ResultCode::PruneSkipped, reason, phase));
-                continue;
+            let reason = match heirs.get(&step.key) {
+                Some(heir) => Some(format!("ignored (application {heir} wants it)")),
+                None => self.of_another(step),
+            };
+            match reason {
+                Some(reason) => {
+                    self.results.push(status::result(&step.key, "", ResultCode::PruneSkipped, reason, phase));
+                }
+                None => deletions.push(delete_patiently(pass, step, dry_run)),
             }
-            let options = delete_options(step, self.dry_run);
-            match patiently(|| self.pass.writer.delete(&step.key, &options)).await {
-                Ok(_) => {}
-                Err(error) if error.is_not_found() || error.is_conflict() => {}
-                Err(error) if error.is_transient() => return Err(Stop::Later(error.to_string())),
-                Err(error) => {
+        }
+        let outcomes: Vec<_> = stream::iter(deletions).buffered(PARALLEL).collect().await;
+        let (mut refused, mut away, mut going) = (None, None, Vec::new());
+        for (step, outcome) in outcomes {
+            match outcome {
+                Err(error) if error.is_conflict() => {
+                    let reason = "ignored (there is another object of this name now)".into();
+                    self.results.push(status::result(&step.key, "", ResultCode::PruneSkipped, reason, phase));
+                }
+                Err(error) if error.is_transient() => away = Some(error.to_string()),
+                Err(error) if !error.is_not_found() => {
                     let sentence = error.to_string();
                     self.results.push(status::result(&step.key, "", ResultCode::SyncFailed, sentence.clone(), phase));
-                    return Err(Stop::sync(sentence));
+                    refused.get_or_insert(sentence);
+                }
+                _ => {
+                    self.pruned += 1;
+                    self.results.push(status::result(&step.key, "", ResultCode::Pruned, "pruned".into(), phase));
+                    going.push(step);
                 }
             }
-            self.pruned += 1;
-            self.results.push(status::result(&step.key, "", ResultCode::Pruned, "pruned".into(), phase));
         }
-        if !self.dry_run {
-            for step in steps {
+        if let Some(sentence) = refused {
+            return Err(Stop::sync(sentence));
+        }
+        if let Some(away) = away {
+            return Err(Stop::Later(away));
+        }
+        if !dry_run {
+            for step in going {
                 self.gone(&step.key, &step.uid).await?;
             }
         }
         Ok(())
     }
 
-    fn is_others(&self, step: &Step) -> Option<String> {
-        let pass = self.pass;
-        if let Some(heir) = shared::heir(pass.ctx, &pass.managed.id, &step.key) {
-            return Some(format!("ignored (application {heir} wants it)"));
-        }
-        let live = pass.ctx.live.get(&step.key)?;
+    fn of_another(&self, step: &Step) -> Option<String> {
+        let live = self.pass.ctx.live.get(&step.key)?;
         let owner = owner_of(&live, &Tracking::default())?;
-        (owner != pass.tracking_name()).then(|| format!("ignored (belongs to application {owner} now)"))
+        (owner != self.pass.tracking_name()).then(|| format!("ignored (belongs to application {owner} now)"))
     }
 
     /// What moves to another application in the same commit is not deleted between: those that have yet to render the commit are
@@ -539,6 +583,15 @@ pub(super) fn as_written<'o>(pass: &Pass<'_>, step: &Step, object: &'o Object) -
         Some(live) if step.options.respect_ignore_differences => Cow::Owned(respecting(object, &live, pass.rules())),
         _ => Cow::Borrowed(object),
     }
+}
+
+async fn delete_patiently<'s>(
+    pass: &Pass<'_>,
+    step: &'s Step,
+    dry_run: bool,
+) -> (&'s Step, Result<cluster::Deleted, ClusterError>) {
+    let options = delete_options(step, dry_run);
+    (step, patiently(|| pass.writer.delete(&step.key, &options)).await)
 }
 
 async fn perform_patiently(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied, ClusterError> {

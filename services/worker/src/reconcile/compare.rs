@@ -167,12 +167,14 @@ pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, S
     // Those that are desired are all that it owns, most of the time.
     if resources.iter().filter(|resource| resource.owned).count() != pass.ctx.live.count_owned_by(&owner) {
         let wanted: HashSet<ObjectKey> = resources.iter().map(|resource| resource.key.clone()).collect();
-        for live in pass.ctx.live.owned_by(&owner) {
-            let key = live.key();
-            if !wanted.contains(&key) && !pass.ctx.is_excluded(&key.group, &key.kind) {
-                let heir = shared::heir(pass.ctx, &pass.managed.id, &key);
-                resources.push(Arc::new(extraneous(pass, key, live, heir)));
-            }
+        let mut left: Vec<(ObjectKey, Arc<Object>)> =
+            pass.ctx.live.owned_by(&owner).into_iter().map(|live| (live.key(), live)).collect();
+        left.retain(|(key, _)| !wanted.contains(key) && !pass.ctx.is_excluded(&key.group, &key.kind));
+        let keys: Vec<&ObjectKey> = left.iter().map(|(key, _)| key).collect();
+        let mut heirs = shared::heirs(pass.ctx, &pass.managed.id, &keys);
+        for (key, live) in left {
+            let heir = heirs.remove(&key);
+            resources.push(Arc::new(extraneous(pass, key, live, heir)));
         }
     }
     {

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use resources::{Application, Condition, Object, ObjectKey, annotations, conditions};
 use serde_json::json;
 
-use super::{Cause, Causes, Pass, Stop, back_off, gate, render, resolve, shared};
+use super::{Cause, Causes, Pass, Stop, TROUBLED, back_off, gate, render, resolve, shared};
 use crate::Context;
 use crate::context::application_key;
 use crate::registry::Managed;
@@ -67,7 +67,13 @@ pub async fn advance(ctx: &Arc<Context>, managed: &Arc<Managed>) {
             tell(ctx, managed, &application, &sentence).await;
             PATIENCE
         }
-        Err(Stop::Later(sentence) | Stop::Failed { sentence, .. }) => later(managed, &sentence),
+        Err(Stop::Later(sentence) | Stop::Failed { sentence, .. }) => {
+            let pause = later(managed, &sentence);
+            if managed.state().failures >= TROUBLED {
+                tell(ctx, managed, &application, &sentence).await;
+            }
+            pause
+        }
         Err(Stop::Superseded) => PAUSE,
     };
     ctx.queue.push_after(managed.id.clone(), Causes::of(Cause::Retry), pause);
@@ -215,7 +221,9 @@ impl Deletion {
         // Without the finalizer for it, objects stay.
         let mut live = if resources.is_some() { ctx.live.owned_by(&owner) } else { Vec::new() };
         // What another application wants too is left to it.
-        live.retain(|object| shared::heir(ctx, &managed.id, &object.key()).is_none());
+        let keys: Vec<ObjectKey> = live.iter().map(|object| object.key()).collect();
+        let heirs = shared::heirs(ctx, &managed.id, &keys.iter().collect::<Vec<_>>());
+        live.retain(|object| !heirs.contains_key(&object.key()));
         let (hooks, commits) = rendered?;
         let revision = application.status.as_ref().and_then(|status| status.sync.as_ref());
         let revision = revision.map(|sync| sync.revision.clone()).unwrap_or_default();

@@ -29,7 +29,7 @@ pub async fn sentence(pass: &Pass<'_>, desired: &Desired, comparison: &mut Compa
 
 /// Asks who changed the objects that are named. The store keeps no fields of others, so they are read once more; what cannot be
 /// read stays without a name.
-async fn attribute(pass: &Pass<'_>, comparison: &mut Comparison) {
+pub async fn attribute(pass: &Pass<'_>, comparison: &mut Comparison) {
     let drifted = |resource: &&mut Arc<Resource>| is_drifted(resource) && resource.live.is_some();
     for resource in comparison.resources.iter_mut().filter(drifted).take(MOST) {
         let (Some(desired), Ok(Some(whole))) = (&resource.desired, pass.ctx.cluster.get(&resource.key).await) else {

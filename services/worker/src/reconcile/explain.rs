@@ -1,9 +1,11 @@
 //! Why a workload is not well: which of its pods cannot start, and for what reason.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use engine::health::Health;
-use resources::{HealthStatus, Object};
+use resources::{HealthStatus, Object, ObjectKey};
 use serde_json::Value;
 
 use super::Pass;
@@ -11,22 +13,40 @@ use super::compare::{Comparison, Resource};
 
 /// So many workloads of an application are looked into: the first ones tell enough.
 const MOST: usize = 3;
+/// What pods say is asked for again after so long.
+const LIFETIME: Duration = Duration::from_secs(4);
 /// The kinds that have pods and a selector for them.
 const WORKLOADS: [&str; 6] = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Rollout"];
+
+/// What was found of workloads, and when.
+pub type Causes = HashMap<ObjectKey, (Instant, Option<String>)>;
 
 /// Adds to the health of workloads what their pods say. What cannot be asked for is left out.
 pub async fn explain(pass: &Pass<'_>, comparison: &mut Comparison) {
     let mut asked = 0;
+    let mut known = pass.managed.state().causes.take().unwrap_or_default();
+    known.retain(|_, (at, _)| at.elapsed() < LIFETIME);
     for resource in comparison.resources.iter_mut().filter(|resource| is_unwell(resource)) {
         asked += 1;
         if asked > MOST {
             break;
         }
         let Some(live) = resource.live.clone() else { continue };
-        let Some(cause) = worst_pod(pass, &live).await else { continue };
+        let (_, cause) = match known.get(&resource.key) {
+            Some(known) => known.clone(),
+            None => {
+                let asked = (Instant::now(), worst_pod(pass, &live).await);
+                known.insert(resource.key.clone(), asked.clone());
+                asked
+            }
+        };
+        let Some(cause) = cause else { continue };
         let Some(health) = &mut Arc::make_mut(resource).health else { continue };
         let before = if health.message.is_empty() { String::new() } else { format!("{}; ", health.message) };
         health.message = format!("{before}{cause}");
+    }
+    if !known.is_empty() {
+        pass.managed.state().causes = Some(known);
     }
     if asked > 0 {
         comparison.judge();

@@ -13,6 +13,7 @@ use engine::gate::{Approved, Decision, GateInput, Trigger, gate as decide};
 use engine::plan::Plan;
 use engine::project::{Target, application_violations, plan_violations, source_permitted};
 use engine::signatures::{Mode, Signature, signature_permitted, signature_policy};
+use engine::windows::{self, WindowDecision, WindowRequest};
 use git::{Commit, GitError, Keys, Revision};
 use jiff::Timestamp;
 use resources::{AppProject, Destination, HealthStatus, ObjectKey, SyncStatus};
@@ -24,7 +25,7 @@ use crate::registry::Managed;
 
 /// The ConfigMap with GPG keys, as in Argo CD: the key's id, and the key in ASCII armour.
 const GPG_KEYS: &str = "argocd-gpg-keys-cm";
-/// The ConfigMap with SSH keys: any name, and lines as in git's `allowed_signers`.
+/// The ConfigMap with SSH keys: under `allowed_signers` lines as git reads them, under `revoked_keys` keys that count no more.
 const SSH_KEYS: &str = "lockstep-ssh-keys";
 
 /// What the gate decided.
@@ -192,6 +193,26 @@ pub fn deletes(pass: &Pass<'_>, plan: &Plan, commits: &[String]) -> Result<Clust
         )));
     }
     writer(pass, Some(found))
+}
+
+/// Whether a window has closed on an operation that began at this time: what it waits for now, and how long.
+pub fn closed_since(pass: &Pass<'_>, manual: bool, started: Timestamp) -> Option<(String, Option<Duration>)> {
+    let project = pass.ctx.projects.get(pass.application.spec.project())?;
+    let target = target(pass);
+    let request = WindowRequest {
+        application: pass.application.name(),
+        namespace: &pass.application.spec.destination.namespace,
+        target: &target,
+        manual,
+        running_since: Some(started),
+    };
+    let now = Timestamp::now();
+    match windows::decide(&project.spec.sync_windows, &request, now) {
+        WindowDecision::Open => None,
+        WindowDecision::Closed { reason, opens_at } => {
+            Some((reason, opens_at.and_then(|at| at.duration_since(now).try_into().ok())))
+        }
+    }
 }
 
 /// Decides.

@@ -394,6 +394,10 @@ async fn operate(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     if comparison.sync != SyncStatus::OutOfSync && !plan::is_asked(&pass.application) {
         return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None, orphaned, drift: None });
     }
+    if comparison.sync == SyncStatus::OutOfSync && pass.managed.state().heals.sentence().is_some() {
+        // Something fights back: that it can be named is worth a read.
+        Box::pin(drift::attribute(pass, &mut comparison)).await;
+    }
     let open = plan::open_states(&pass.application, &comparison);
     let partial = open.is_some();
     let mut states = open.unwrap_or_else(|| plan::states(&comparison));

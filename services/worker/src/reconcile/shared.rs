@@ -1,6 +1,7 @@
 //! Objects that two applications want. The one that has it keeps it for as long as it wants it, and then the other one takes it
 //! over: they do not take it from each other in turns, and what moves from one application to another is not deleted between.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use engine::ownership::{Tracking, owner_of};
@@ -21,10 +22,32 @@ pub fn holder(pass: &Pass<'_>, live: &Object) -> Option<String> {
     wants(&managed, &live.key()).then_some(owner)
 }
 
-/// An application that wants an object that this one has and wants no longer.
-pub fn heir(ctx: &Context, id: &AppId, key: &ObjectKey) -> Option<String> {
-    let heir = ctx.registry.all().into_iter().find(|other| other.id != *id && wants(other, key))?;
-    Some(heir.id.tracking_name(ctx.namespace()))
+/// The applications that want objects which this one has and wants no longer, for each of these that one wants. Those whose newest
+/// commit is not permitted or cannot be rendered want nothing: they could not have it.
+pub fn heirs(ctx: &Context, id: &AppId, keys: &[&ObjectKey]) -> HashMap<ObjectKey, String> {
+    let asked: HashSet<&ObjectKey> = keys.iter().copied().collect();
+    let mut heirs = HashMap::new();
+    if asked.is_empty() {
+        return heirs;
+    }
+    let names: HashSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+    for other in ctx.registry.all() {
+        if other.id == *id {
+            continue;
+        }
+        let state = other.state();
+        if state.broken.is_some() || state.application.is_being_deleted() {
+            continue;
+        }
+        let Some(desired) = &state.desired else { continue };
+        for object in desired.objects.iter().filter(|object| names.contains(object.name())) {
+            let key = object.key();
+            if asked.contains(&key) {
+                heirs.entry(key).or_insert_with(|| other.id.tracking_name(ctx.namespace()));
+            }
+        }
+    }
+    heirs
 }
 
 fn wants(managed: &Managed, key: &ObjectKey) -> bool {

@@ -132,3 +132,27 @@ async fn a_pod_that_cannot_start_is_named() -> Result<()> {
     }
     stage.strike().await
 }
+
+#[tokio::test]
+async fn who_fights_back_is_named() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let shop = stage.repository("acme/shop", |copy| copy.write("app/shop.yaml", deployment("shop", 0, ""))).await?;
+    stage.site().apply(application("shop", &shop.url, "app", true)).await?;
+    stage.site().stands("shop", "Synced/Healthy").await?;
+    let fights = async {
+        loop {
+            if replicas(&stage).await.is_ok_and(|now| now == 1) {
+                scale(&stage, 4).await?;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        #[expect(unreachable_code, reason = "the loop ends with the story")]
+        Ok::<(), anyhow::Error>(())
+    };
+    let told = condition(&stage, "shop", "SelfHealWarning", "team");
+    tokio::select! {
+        told = told => told?,
+        ended = fights => ended?,
+    }
+    stage.strike().await
+}

@@ -8,6 +8,7 @@ mod example;
 mod github;
 mod objects;
 mod operations;
+mod options;
 mod outages;
 mod projects;
 mod pulls;
