@@ -39,17 +39,21 @@ impl Record {
         compare(&self.desired, Some(&self.live), &rules())
     }
 
-    /// As the worker's store has live objects: it forgets what other managers own.
+    /// As the worker's store has live objects: it forgets what other managers own, and the values of Secrets.
     fn structural_when_lean(&self) -> Difference {
         let mut live = self.live.clone();
         if let Some(fields) = live.0.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut) {
             fields.retain(|entry| OURS.iter().any(|ours| entry["manager"] == *ours));
         }
+        live.digest_secret();
         compare(&self.desired, Some(&live), &rules())
     }
 
     fn predicted(&self) -> Difference {
-        compare_predicted(self.predicted.as_ref().unwrap_or(&self.live), &self.live, &rules())
+        let mut live = self.live.clone();
+        live.digest_secret();
+        // A dry run answers with the annotation that the store forgets; it is not compared.
+        compare_predicted(self.predicted.as_ref().unwrap_or(&self.live), &live, &rules())
     }
 
     /// What each comparer says; the structural one also of an object whose other managers are forgotten.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bus::Bus;
 use cluster::{Cluster, LiveStore};
 use engine::health::Health;
+use engine::ownership::Tracking;
 use git::{Git, RepositoryKey, RepositoryUrl};
 use render::Renderer;
 use resources::{Destination, Object, ObjectKey, annotations};
@@ -66,6 +67,8 @@ pub struct Context {
     pub metrics: WorkerMetrics,
     /// What the cluster is: version and API versions, for Helm.
     pub capabilities: Mutex<Capabilities>,
+    /// How ownership is written and read: as `argocd-cm` said when the worker started.
+    pub tracking: Tracking,
     /// What `argocd-cm` says.
     pub customizations: Current,
     /// What namespaces held when orphans were looked for.

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use customizations::{Customizations, IgnoredStatus};
 use engine::compare::{IgnoreStatus, KnownTypeField, SystemRules};
+use engine::ownership::{Tracking, TrackingMethod};
 use resources::Object;
 
 /// The ConfigMap, as in Argo CD.
@@ -43,6 +44,18 @@ impl Current {
     }
 }
 
+/// How ownership is written and read: `application.resourceTrackingMethod`, `application.instanceLabelKey`, `installationID`.
+pub fn tracking(config_map: Option<&Object>) -> Tracking {
+    let data = config_map.and_then(|config_map| config_map.at("/data"));
+    let text = |key: &str| data.and_then(|data| data.get(key)?.as_str()).map(str::trim).filter(|text| !text.is_empty());
+    let default = Tracking::default();
+    Tracking {
+        method: text("application.resourceTrackingMethod").map(TrackingMethod::parse).unwrap_or_default(),
+        label_key: text("application.instanceLabelKey").map_or(default.label_key, str::to_owned),
+        installation_id: text("installationID").map(str::to_owned),
+    }
+}
+
 fn system(customizations: &Customizations) -> SystemRules {
     let known = |(group, kind, field): (&str, &str, &customizations::KnownTypeField)| KnownTypeField {
         group: group.to_owned(),
@@ -67,6 +80,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn how_ownership_is_written() {
+        let map = |data: serde_json::Value| Object(json!({ "kind": "ConfigMap", "data": data }));
+        assert_eq!(tracking(None), Tracking::default());
+        let set = tracking(Some(&map(json!({
+            "application.resourceTrackingMethod": "annotation+label",
+            "application.instanceLabelKey": "example.com/instance",
+            "installationID": "one",
+        }))));
+        assert_eq!(set.method, TrackingMethod::AnnotationAndLabel);
+        assert_eq!((set.label_key.as_str(), set.installation_id.as_deref()), ("example.com/instance", Some("one")));
+        assert_eq!(tracking(Some(&map(json!({ "installationID": " " })))), Tracking::default());
+    }
 
     #[test]
     fn only_what_is_read_counts_as_a_change() {

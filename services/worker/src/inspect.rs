@@ -12,7 +12,6 @@ use async_trait::async_trait;
 use bus::{Bus, BusError, Consumer, Counters, DeadLetter, Message, PublishError, Topology};
 use clap::Parser as _;
 use cluster::{Cluster, Kubeconfig};
-use engine::ownership::Tracking;
 use engine::plan::{Counts, Plan};
 use engine::sync::{AutoInput, AutoSync, should_sync};
 use forge::Forges;
@@ -279,7 +278,7 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
             application: &application,
             resources: &states,
             instance: &asking.tracking_name(),
-            tracking: &Tracking::default(),
+            tracking: &ctx.tracking,
             revisions: &desired.commits,
             heals: None,
             failures: None,

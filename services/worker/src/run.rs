@@ -10,6 +10,7 @@ use cluster::{Cluster, Kubeconfig, Lease, LiveStore};
 use forge::{Credential, ForgeAccount, ForgeKind, Forges};
 use git::{Credentials, Git, GitConfig, RepositoryUrl, SecretCredentials, StaticCredentials};
 use render::{RenderConfig, Renderer};
+use resources::ObjectKey;
 use serde_json::Value;
 use telemetry::{Admin, Metrics, Readiness};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::application_sets::ApplicationSets;
 use crate::config::WorkerConfig;
 use crate::context::{Capabilities, Context};
+use crate::customizations::CONFIG_MAP;
 use crate::feedback::Publisher;
 use crate::metrics::WorkerMetrics;
 use crate::reports::ReportLog;
@@ -144,8 +146,12 @@ pub(crate) async fn context(
     let renderer = Renderer::new(render_config).await.context("cannot render")?;
     let capabilities =
         Capabilities { version: cluster.version().await?, api_versions: cluster.api_versions().await?.into() };
-    let tracking = engine::ownership::Tracking::default();
-    let owner_of = Arc::new(move |object: &resources::Object| engine::ownership::owner_of(object, &tracking));
+    let settings = ObjectKey::new("", "ConfigMap", &options.namespace, CONFIG_MAP);
+    let tracking = crate::customizations::tracking(cluster.get(&settings).await?.as_ref());
+    let owner_of = {
+        let tracking = tracking.clone();
+        Arc::new(move |object: &resources::Object| engine::ownership::owner_of(object, &tracking))
+    };
     let managers = vec![cluster.field_manager().to_owned(), "argocd-controller".to_owned()];
     let live = LiveStore::with_managers(cluster.clone(), owner_of, managers);
     Ok(Context {
@@ -162,6 +168,7 @@ pub(crate) async fn context(
         metrics: WorkerMetrics::register(metrics),
         capabilities: std::sync::Mutex::new(capabilities),
         customizations: Default::default(),
+        tracking,
         listed: Default::default(),
         depending: Default::default(),
         index: Default::default(),

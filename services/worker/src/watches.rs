@@ -309,16 +309,21 @@ pub async fn settings(
             () = shutdown.cancelled() => return Ok(()),
             event = events.next() => event.context("the watch on argocd-cm ended")?,
         };
-        let changed = match event {
-            Ok(WatchEvent::Restarted(objects)) => ctx.customizations.set(objects.first()),
-            Ok(WatchEvent::Applied(object)) => ctx.customizations.set(Some(&object)),
-            Ok(WatchEvent::Deleted(_)) => ctx.customizations.set(None),
+        let config_map = match event {
+            Ok(WatchEvent::Restarted(mut objects)) => objects.pop(),
+            Ok(WatchEvent::Applied(object)) => Some(object),
+            Ok(WatchEvent::Deleted(_)) => None,
             Err(error) => {
                 tracing::warn!(%error, "watch.failed: {CONFIG_MAP}");
                 continue;
             }
         };
-        if changed {
+        if crate::customizations::tracking(config_map.as_ref()) != ctx.tracking {
+            tracing::warn!(
+                "tracking.changed: {CONFIG_MAP} names another way of tracking; it counts when the worker is started again"
+            );
+        }
+        if ctx.customizations.set(config_map.as_ref()) {
             for managed in ctx.registry.all() {
                 ctx.queue.push(managed.id.clone(), Causes::of(Cause::Changed));
             }

@@ -35,10 +35,11 @@ pub(crate) struct Kept {
 
 impl Kept {
     /// Drops what only costs memory: managed fields of managers that nobody asks about. Their names are kept, since
-    /// migration asks for them.
+    /// migration asks for them. Of a Secret's values nothing but digests stays.
     pub(crate) fn new(mut object: Object, keep: &[String], ours: &str) -> Self {
         let managers = others(&object, ours).map(Box::from).collect();
         lean(&mut object, keep);
+        object.digest_secret();
         Self { object, managers }
     }
 }

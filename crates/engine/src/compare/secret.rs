@@ -1,5 +1,6 @@
-//! The data of Secrets: `data` and `stringData` are compared as the bytes that both become.
+//! The data of Secrets: `data` and `stringData` are compared as the bytes that both become; of live ones a digest is enough.
 
+use resources::{is_secret_digest, secret_digest};
 use serde_json::{Map, Value};
 
 use super::normal::{base64_bytes, is_blank};
@@ -73,7 +74,12 @@ impl<'d> Wanted<'d> {
         };
         let Some(bytes) = bytes else { return false };
         match live {
-            Some(live) if !is_blank(live) => live.as_str().and_then(base64_bytes).is_some_and(|live| live == bytes),
+            Some(live) if !is_blank(live) => match live.as_str() {
+                // The store of live objects keeps no values.
+                Some(digest) if is_secret_digest(digest) => secret_digest(&bytes) == digest,
+                Some(live) => base64_bytes(live).is_some_and(|live| live == bytes),
+                None => false,
+            },
             Some(_) => bytes.is_empty(),
             None => false,
         }

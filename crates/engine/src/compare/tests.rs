@@ -983,3 +983,28 @@ fn a_comparison_is_cheap() {
     }
     assert!(started.elapsed().as_secs() < 5, "{:?} for 2,000 comparisons", started.elapsed());
 }
+
+#[test]
+fn a_secret_of_which_only_digests_are_known() {
+    let wanted = |value: &str| {
+        Object(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "a", "namespace": "b" }, "stringData": { "p": value },
+        }))
+    };
+    let mut live = wanted("hidden");
+    live.0.as_object_mut().unwrap().remove("stringData");
+    live.0["data"] = json!({ "p": "aGlkZGVu", "more": "" });
+    let mut digested = live.clone();
+    digested.digest_secret();
+    let rules = CompareRules::new(&[], &["lockstep"]);
+    for live in [&live, &digested] {
+        assert!(compare(&wanted("hidden"), Some(live), &rules).is_empty());
+        let difference = compare(&wanted("other"), Some(live), &rules);
+        assert_eq!(difference.fields[0].path, "data.p");
+        assert!(!difference.to_string().contains("sha256"), "{difference}");
+    }
+    assert!(compare_predicted(&live, &digested, &rules).is_empty());
+    let mut changed = live.clone();
+    changed.0["data"]["p"] = "b3RoZXI=".into();
+    assert!(!compare_predicted(&changed, &digested, &rules).is_empty());
+}

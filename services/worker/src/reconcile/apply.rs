@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Applied, ApplyOptions, ClusterError, DeleteOptions, Validate};
 use engine::compare::respecting;
 use engine::gate::Approved;
-use engine::ownership::{Tracking, owner_of};
+use engine::ownership::owner_of;
 use engine::plan::{
     Action, DeletePolicy, HookOutcome, Phase, Plan, Propagation, Step, Wave, hook_outcome, is_deletion_approved,
 };
@@ -408,7 +409,7 @@ impl Work<'_, '_> {
 
     fn of_another(&self, step: &Step) -> Option<String> {
         let live = self.pass.ctx.live.get(&step.key)?;
-        let owner = owner_of(&live, &Tracking::default())?;
+        let owner = owner_of(&live, &self.pass.ctx.tracking)?;
         (owner != self.pass.tracking_name()).then(|| format!("ignored (belongs to application {owner} now)"))
     }
 
@@ -578,11 +579,17 @@ fn tier(key: &ObjectKey) -> u8 {
 }
 
 /// The object as it is sent: where ignored differences are respected, with the live object's values in their places.
-pub(super) fn as_written<'o>(pass: &Pass<'_>, step: &Step, object: &'o Object) -> Cow<'o, Object> {
-    match pass.ctx.live.get(&step.key) {
-        Some(live) if step.options.respect_ignore_differences => Cow::Owned(respecting(object, &live, pass.rules())),
-        _ => Cow::Borrowed(object),
-    }
+pub(super) async fn as_written<'o>(
+    pass: &Pass<'_>,
+    step: &Step,
+    object: &'o Object,
+) -> Result<Cow<'o, Object>, ClusterError> {
+    let Some(live) = pass.ctx.live.get(&step.key).filter(|_| step.options.respect_ignore_differences) else {
+        return Ok(Cow::Borrowed(object));
+    };
+    // Of a Secret's values the store has only digests.
+    let whole = if object.is_secret() { pass.ctx.cluster.get(&step.key).await?.map(Arc::new) } else { Some(live) };
+    Ok(whole.map_or(Cow::Borrowed(object), |live| Cow::Owned(respecting(object, &live, pass.rules()))))
 }
 
 async fn delete_patiently<'s>(
@@ -604,7 +611,7 @@ async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied,
         return Err(ClusterError::Config(format!("the plan has no manifest for {}", step.key)));
     };
     let live = pass.ctx.live.get(&step.key);
-    let object = &*as_written(pass, step, object);
+    let object = &*as_written(pass, step, object).await?;
     // Whoever applied it before us: what Git drops shall go, although they own it.
     let predecessors: Vec<String> =
         step.options.migrate_from.iter().flat_map(|manager| [manager.clone(), ARGO_CD.to_owned()]).collect();

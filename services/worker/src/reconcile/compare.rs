@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cluster::{ApiKind, ApplyOptions};
 use engine::compare::{CompareOptions, CompareRules, Difference, compare as differ, compare_predicted};
 use engine::health::{Health, ResourceHealth, aggregate, ignores_health_check};
-use engine::ownership::{TRACKING_ID, Tracking, owner_of};
+use engine::ownership::owner_of;
 use engine::plan::Part;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use resources::{Object, ObjectKey, SyncStatus, annotations, option};
@@ -146,7 +146,9 @@ pub fn remembered(pass: &Pass<'_>) -> Option<Arc<Desired>> {
 pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, Stop> {
     let settings = pass.ctx.customizations.get();
     let earlier = earlier(pass, desired, &settings);
-    watch_kinds(pass, desired).await?;
+    if !pass.scope.remembered || earlier.is_empty() {
+        watch_kinds(pass, desired).await?;
+    }
     let rules = pass.rules();
     let owner = pass.tracking_name();
     let mut resources = Vec::with_capacity(desired.objects.len());
@@ -273,10 +275,13 @@ async fn watch_kinds(pass: &Pass<'_>, desired: &Desired) -> Result<(), Stop> {
 /// apply that follows anyway takes them over as they are, and spares the calls.
 async fn unowned(pass: &Pass<'_>, desired: &Desired) -> Result<HashMap<ObjectKey, Arc<Object>>, Stop> {
     let automated = pass.application.spec.automated().is_some();
+    let asks =
+        |options: &dyn Fn(&str) -> Option<bool>| ["Replace", "Force"].iter().any(|name| options(name) == Some(true));
+    let by_all = pass.application.spec.sync_options();
+    let all_are = asks(&|name| Some(option(by_all.iter().map(String::as_str), name)? == "true"));
     let replaces = |object: &Object| {
-        let own = object.annotation(annotations::SYNC_OPTIONS).unwrap_or_default();
-        let options = || own.split(',').chain(pass.application.spec.sync_options().iter().map(String::as_str));
-        ["Replace", "Force"].iter().any(|name| option(options(), name) == Some("true"))
+        let own = object.annotation(annotations::SYNC_OPTIONS);
+        all_are || own.is_some_and(|own| asks(&|name| Some(option(own.split(','), name)? == "true")))
     };
     let mut gets = Vec::new();
     let compared = |object: &Object| !pass.ctx.is_excluded(object.group(), object.kind());
@@ -309,11 +314,8 @@ async fn compare_one(
     let held_by = live.as_deref().and_then(|live| shared::holder(pass, live));
     let theirs;
     let desired_as_held = match (&held_by, &live) {
-        // All but the owner counts: two applications that want the same Namespace are both in sync.
         (Some(_), Some(live)) => {
-            let mut object = (**desired).clone();
-            object.set_annotation(TRACKING_ID, live.annotation(TRACKING_ID).unwrap_or_default());
-            theirs = object;
+            theirs = shared::as_theirs(pass, desired, live);
             &theirs
         }
         _ => &**desired,
@@ -327,7 +329,7 @@ async fn compare_one(
     let hook = !Part::of(desired).is_resource();
     let status = if hook || difference.is_empty() { SyncStatus::Synced } else { SyncStatus::OutOfSync };
     let health = live.as_deref().and_then(|live| pass.ctx.health(live));
-    let owned = live.as_deref().and_then(|live| owner_of(live, &Tracking::default())).as_deref() == Some(owner);
+    let owned = live.as_deref().and_then(|live| owner_of(live, &pass.ctx.tracking)).as_deref() == Some(owner);
     Ok(Resource {
         owned,
         version: desired.version().to_owned(),

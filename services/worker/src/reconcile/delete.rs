@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{ApplyOptions, Cluster, ClusterError, DeleteOptions, Propagation};
-use engine::ownership::{Tracking, owner_of};
+use engine::ownership::owner_of;
 use engine::plan::{
     DeletePolicy, HookOutcome, Part, Phase, Plan, Wave, created_for, deletion, hook_outcome, is_deletion_approved,
 };
@@ -227,7 +227,7 @@ impl Deletion {
         let (hooks, commits) = rendered?;
         let revision = application.status.as_ref().and_then(|status| status.sync.as_ref());
         let revision = revision.map(|sync| sync.revision.clone()).unwrap_or_default();
-        let tracking = (owner.as_str(), &Tracking::default());
+        let tracking = (owner.as_str(), &ctx.tracking);
         let plan = deletion(application, &live, &hooks, propagation, tracking, (&revision, begun(application)));
         Ok((plan, commits))
     }
@@ -307,7 +307,7 @@ async fn hooks(
                         running = true;
                     }
                 },
-                Some(live) if owner_of(&live, &Tracking::default()) != owner_of(object, &Tracking::default()) => {
+                Some(live) if owner_of(&live, &ctx.tracking) != owner_of(object, &ctx.tracking) => {
                     let key = &step.key;
                     return Ok(Step::Stuck(format!(
                         "hook {key} exists and is not of this application; rename one of them"

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cluster::MetadataList;
-use engine::ownership::Tracking;
 use resources::{AppProject, conditions};
 
 use super::{Cause, Pass};
@@ -32,7 +31,7 @@ pub async fn sentence(pass: &Pass<'_>, project: Option<&AppProject>) -> Option<S
             let exists = |instance: &str| {
                 pass.ctx.registry.get(&AppId::of_tracking_name(instance, pass.ctx.namespace())).is_some()
             };
-            let orphans = engine::orphans::orphans(project, &list.objects, &Tracking::default(), exists);
+            let orphans = engine::orphans::orphans(project, &list.objects, &pass.ctx.tracking, exists);
             engine::orphans::sentence(&orphans)
         }
         Err(error) => {

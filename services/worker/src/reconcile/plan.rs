@@ -1,10 +1,10 @@
 //! *Plan*: which operation is to run, if one is, and what it will do.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::heal::{self, Drift};
-use engine::ownership::Tracking;
 use engine::pin;
 use engine::plan::{Plan, PlanInput, ResourceState, plan as decide};
 use engine::retry::{self, Retry, retry_decision};
@@ -173,7 +173,7 @@ pub fn request(pass: &Pass<'_>, desired: &Desired, states: &[ResourceState], syn
             application: &whole,
             resources: states,
             instance: &pass.tracking_name(),
-            tracking: &Tracking::default(),
+            tracking: &pass.ctx.tracking,
             revisions: &desired.commits,
             heals: Some(&state.heals),
             failures: Some(state.refused),
@@ -209,12 +209,17 @@ fn again_at(pass: &Pass<'_>, at: Option<Timestamp>) {
     pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Live), pause);
 }
 
-fn without_interrupted(application: &Application) -> Application {
+fn without_interrupted(application: &Application) -> Cow<'_, Application> {
+    let state = application.status.as_ref().and_then(|status| status.operation_state.as_ref());
+    if state.is_none_or(|state| state.phase.is_final()) {
+        // A copy is as large as the list of its objects.
+        return Cow::Borrowed(application);
+    }
     let mut application = application.clone();
     if let Some(status) = &mut application.status {
-        status.operation_state.take_if(|state| !state.phase.is_final());
+        status.operation_state = None;
     }
-    application
+    Cow::Owned(application)
 }
 
 fn automated(pass: &Pass<'_>, desired: &Desired, attempt: i64, resources: Vec<SyncResource>) -> Request {
@@ -277,7 +282,6 @@ pub async fn plan(
     states: &[ResourceState],
 ) -> Result<Arc<Plan>, Stop> {
     let sync = request.sync();
-    let tracking = Tracking::default();
     let instance = pass.tracking_name();
     let namespace = live_namespace(pass, &sync).await?;
     let revision = desired.commits.first().map_or("", String::as_str);
@@ -286,7 +290,7 @@ pub async fn plan(
         &sync,
         request.automated,
         states,
-        (&instance, &tracking),
+        (&instance, &pass.ctx.tracking),
         (revision, request.started),
     );
     input.namespace = namespace.as_ref();

@@ -77,7 +77,12 @@ async fn tried(pass: &Pass<'_>, step: &Step) -> Result<Option<(ObjectKey, String
         validate: if step.options.validate { Validate::Strict } else { Validate::Ignore },
         ..ApplyOptions::default()
     };
-    match pass.writer.apply(&as_written(pass, step, object), &options).await {
+    let written = match as_written(pass, step, object).await {
+        Ok(written) => written,
+        Err(error) if error.is_transient() => return Err(Stop::Later(error.to_string())),
+        Err(_) => return Ok(None),
+    };
+    match pass.writer.apply(&written, &options).await {
         Err(error @ (ClusterError::Invalid { .. } | ClusterError::Immutable { .. })) if !is_refusal(&error) => {
             Ok(Some((step.key.clone(), error.to_string())))
         }

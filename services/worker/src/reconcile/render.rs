@@ -169,7 +169,7 @@ async fn prepare(pass: &Pass<'_>, rendered: &Rendered) -> Result<(Vec<Object>, W
             }
             object.set_namespace(namespace);
         }
-        engine::ownership::stamp(&mut object, &owner, namespace, &engine::ownership::Tracking::default());
+        engine::ownership::stamp(&mut object, &owner, namespace, &pass.ctx.tracking);
         let key = object.key();
         match places.get(&key) {
             // Those that get their names when they are created are each one of its own.

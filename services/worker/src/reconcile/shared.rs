@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use engine::ownership::{Tracking, owner_of};
+use engine::ownership::{INSTALLATION_ID, TRACKING_ID, owner_of};
 use resources::{Object, ObjectKey};
 
 use super::{Cause, Causes, Pass};
@@ -13,13 +13,28 @@ use crate::{AppId, Context};
 
 /// The application that has this live object and wants it, if that is another one than the pass's.
 pub fn holder(pass: &Pass<'_>, live: &Object) -> Option<String> {
-    let owner = owner_of(live, &Tracking::default())?;
+    let owner = owner_of(live, &pass.ctx.tracking)?;
     let id = AppId::of_tracking_name(&owner, pass.ctx.namespace());
     if id == pass.managed.id {
         return None;
     }
     let managed = pass.ctx.registry.get(&id)?;
     wants(&managed, &live.key()).then_some(owner)
+}
+
+/// A desired object as its holder's: all but the owner counts, so two applications that want the same Namespace are both in sync.
+pub fn as_theirs(pass: &Pass<'_>, desired: &Object, live: &Object) -> Object {
+    let mut object = desired.clone();
+    for name in [TRACKING_ID, INSTALLATION_ID] {
+        if let Some(value) = live.annotation(name) {
+            object.set_annotation(name, value);
+        }
+    }
+    let label = &pass.ctx.tracking.label_key;
+    if let (Some(_), Some(value)) = (desired.label(label), live.label(label)) {
+        object.set_label(label, value);
+    }
+    object
 }
 
 /// The applications that want objects which this one has and wants no longer, for each of these that one wants. Those whose newest

@@ -212,3 +212,41 @@ async fn most_of_them_go(stage: &Stage, shop: &WorkingCopy) -> Result<()> {
     live(stage, "", "ConfigMap", "many-999").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn ownership_by_label_and_by_installation() -> Result<()> {
+    let mut stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let settings = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "argocd-cm", "namespace": "argocd" },
+        "data": { "application.resourceTrackingMethod": "label", "installationID": "one" },
+    });
+    stage.site().apply(settings).await?;
+    stage.site_mut().worker.kill().await?;
+    stage.site_mut().worker.start_again().await?;
+    let shop = stage
+        .repository("acme/shop", |copy| {
+            copy.write("app/kept.yaml", config_map("kept", "1"))?;
+            copy.write("app/gone.yaml", config_map("gone", "1"))
+        })
+        .await?;
+    stage.site().apply(application("shop", &shop.url, "app", true)).await?;
+    stage.site().stands("shop", "Synced/Healthy").await?;
+    let kept = live(&stage, "", "ConfigMap", "kept").await?;
+    ensure!(kept.label("app.kubernetes.io/instance") == Some("shop"), "it has no label");
+    ensure!(kept.annotation("argocd.argoproj.io/tracking-id").is_none(), "it has the annotation besides");
+    ensure!(kept.annotation("argocd.argoproj.io/installation-id") == Some("one"), "it names no installation");
+
+    // Another installation's object of the same label is not ours to prune.
+    let theirs = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "theirs", "namespace": NAMESPACE, "labels": { "app.kubernetes.io/instance": "shop" },
+                      "annotations": { "argocd.argoproj.io/installation-id": "two" } },
+    });
+    stage.site().apply(theirs).await?;
+    shop.git.remove("app/gone.yaml")?;
+    let commit = shop.push("Remove one").await?;
+    stage.expect(&shop, &commit, "lockstep/dev/shop", "success", "healthy").await?;
+    stage.site().gone("", "ConfigMap", NAMESPACE, "gone").await?;
+    live(&stage, "", "ConfigMap", "theirs").await?;
+    stage.strike().await
+}
