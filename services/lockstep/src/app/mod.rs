@@ -6,6 +6,7 @@
 
 mod ask;
 mod inspect;
+mod orphans;
 mod output;
 mod reach;
 mod show;
@@ -30,6 +31,8 @@ pub enum Command {
     Get(show::Get),
     /// Show the objects of an application and what they have brought about, down to the pod that does not start.
     Tree(tree::Args),
+    /// Show the objects of an application's namespace that no application owns, where its project asks for them.
+    Orphans(orphans::Args),
     /// Show the past syncs of an application.
     History(show::History),
     /// Show what a sync would do, in which order, and whether it may begin. Changes nothing.
@@ -60,6 +63,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::List(args) => show::list(args).await,
         Command::Get(args) => show::get(args).await,
         Command::Tree(args) => tree::run(args).await,
+        Command::Orphans(args) => orphans::run(args).await,
         Command::History(args) => show::history(args).await,
         Command::Plan(args) => Ok(or_two(inspect::plan(args).await)),
         Command::Diff(args) => Ok(or_two(inspect::diff(args).await)),

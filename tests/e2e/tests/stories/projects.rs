@@ -179,5 +179,8 @@ async fn applications_in_namespaces_that_the_project_permits() -> Result<()> {
         if text.contains("OrphanedResourceWarning") && text.contains("stray") { Ok(()) } else { Err(text) }
     })
     .await?;
+    let kubeconfig = format!("--kubeconfig={}", stage.site().plane.kubeconfig.display());
+    let said = stage.lockstep(&["app", "orphans", "team-a/shop", &kubeconfig].map(str::to_owned)).await?;
+    ensure!(said.contains("stray") && !said.contains("kube-root-ca.crt") && !said.contains(" shop"), "{said}");
     stage.strike().await
 }
