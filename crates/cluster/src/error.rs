@@ -195,7 +195,7 @@ impl<'a> Subject<'a> {
 
     fn redact(&self, message: &str) -> String {
         match self.sent {
-            Some(object) if object.kind() == "Secret" && object.group().is_empty() => without_values(message, object),
+            Some(object) if object.is_secret() => without_values(message, object),
             _ => message.to_owned(),
         }
     }

@@ -10,12 +10,12 @@ use crate::lua::Script;
 
 /// A field that holds a value of a type of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct KnownTypeField {
+pub(crate) struct KnownTypeField {
     /// Its path: `spec.resources.cpu`.
-    pub field: String,
+    pub(crate) field: String,
     /// The type: `core/Quantity`.
     #[serde(rename = "type")]
-    pub type_name: String,
+    pub(crate) type_name: String,
 }
 
 /// What is said of one key.

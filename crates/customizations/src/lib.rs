@@ -33,14 +33,14 @@ mod options;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use engine::compare::{KnownTypeField, SystemRules};
 use engine::health::Health;
 use entries::Entries;
 use filter::Filters;
 use resources::{IgnoreDifference, Object};
 use sha2::{Digest as _, Sha256};
 
-pub use entries::KnownTypeField;
-pub use options::{CompareOptions, IgnoredStatus};
+pub use options::CompareOptions;
 
 /// What `argocd-cm` says about compare and health. [`Default`] says nothing.
 ///
@@ -86,11 +86,20 @@ impl Customizations {
         &self.entries.ignore_differences
     }
 
-    /// The fields that hold a value of a type of Kubernetes, such as a quantity: each with the group and the kind of its key, which
-    /// may be patterns.
-    pub fn all_known_type_fields(&self) -> impl Iterator<Item = (&str, &str, &KnownTypeField)> {
-        let fields = self.entries.known_type_fields.iter();
-        fields.map(|(key, field)| (key.group.as_str(), key.kind.as_str(), field))
+    /// All that holds for the comparison of every application's objects.
+    pub fn system_rules(&self) -> SystemRules {
+        let known = |(key, field): &(entries::Key, entries::KnownTypeField)| KnownTypeField {
+            group: key.group.clone(),
+            kind: key.kind.clone(),
+            field: field.field.clone(),
+            type_name: field.type_name.clone(),
+        };
+        SystemRules {
+            ignore: self.ignore_differences().to_vec(),
+            ignore_status: self.compare_options.ignore_resource_status_field,
+            known_types: self.entries.known_type_fields.iter().map(known).collect(),
+            ..SystemRules::default()
+        }
     }
 
     /// `resource.compareoptions`.

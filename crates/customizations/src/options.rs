@@ -2,23 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use engine::compare::IgnoreStatus;
 use serde_json::{Map, Value};
 
 use crate::keys;
 
 pub(crate) const KEY: &str = "resource.compareoptions";
-
-/// Of which objects a difference in `status` does not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IgnoredStatus {
-    /// Of all.
-    #[default]
-    All,
-    /// Of CustomResourceDefinitions.
-    Crd,
-    /// Of none.
-    None,
-}
 
 /// How objects are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +15,7 @@ pub struct CompareOptions {
     /// The rules of a ClusterRole with an `aggregationRule` do not count.
     pub ignore_aggregated_roles: bool,
     /// Of which objects `status` does not count.
-    pub ignore_resource_status_field: IgnoredStatus,
+    pub ignore_resource_status_field: IgnoreStatus,
     /// A change in a field that is ignored does not make an application be compared again.
     pub ignore_differences_on_resource_updates: bool,
 }
@@ -35,7 +24,7 @@ impl Default for CompareOptions {
     fn default() -> Self {
         Self {
             ignore_aggregated_roles: false,
-            ignore_resource_status_field: IgnoredStatus::All,
+            ignore_resource_status_field: IgnoreStatus::All,
             ignore_differences_on_resource_updates: true,
         }
     }
@@ -72,11 +61,9 @@ impl CompareOptions {
             "ignoreDifferencesOnResourceUpdates" => self.ignore_differences_on_resource_updates = switch()?,
             "ignoreResourceStatusField" => {
                 self.ignore_resource_status_field = match value {
-                    Value::String(text) if text == "all" || text.is_empty() => IgnoredStatus::All,
-                    Value::String(text) if text == "crd" => IgnoredStatus::Crd,
-                    Value::String(text) if text == "none" || text == "off" || text == "false" => IgnoredStatus::None,
+                    Value::String(text) if let Some(status) = IgnoreStatus::parse(text) => status,
                     // An `off` without quotes is false for some readers of YAML.
-                    Value::Bool(false) => IgnoredStatus::None,
+                    Value::Bool(false) => IgnoreStatus::None,
                     _ => return Err("it must be all, crd or none; status is ignored everywhere"),
                 }
             }

@@ -1,3 +1,4 @@
+use engine::compare::{IgnoreStatus, KnownTypeField};
 use resources::HealthStatus;
 use serde_json::json;
 
@@ -84,8 +85,13 @@ fn the_old_key_says_everything_at_once() {
         ignored(&customizations),
         ["*.crossplane.io/*: ; ; provider", "example.com/Widget: /spec/size; .spec.items[].id; "]
     );
-    let field = KnownTypeField { field: "spec.resources".into(), type_name: "core/v1/ResourceRequirements".into() };
-    assert_eq!(customizations.all_known_type_fields().collect::<Vec<_>>(), [("example.com", "Widget", &field)]);
+    let field = KnownTypeField {
+        group: "example.com".into(),
+        kind: "Widget".into(),
+        field: "spec.resources".into(),
+        type_name: "core/v1/ResourceRequirements".into(),
+    };
+    assert_eq!(customizations.system_rules().known_types, [field]);
     for (api_version, kind) in [("example.com/v1", "Widget"), ("s3.aws.crossplane.io/v1", "Bucket"), ("v1", "Pod")] {
         assert_eq!(message(&customizations, api_version, kind).as_deref(), Some("the user says so"), "{kind}");
     }
@@ -183,25 +189,22 @@ fn kinds_are_excluded_and_included() {
 #[test]
 fn compare_options_have_the_defaults_of_argo_cd() {
     let usual = CompareOptions::default();
-    assert_eq!(usual.ignore_resource_status_field, IgnoredStatus::All);
+    assert_eq!(usual.ignore_resource_status_field, IgnoreStatus::All);
     for (text, wanted) in [
         ("", usual),
         ("ignoreAggregatedRoles: true", CompareOptions { ignore_aggregated_roles: true, ..usual }),
-        (
-            "ignoreResourceStatusField: crd",
-            CompareOptions { ignore_resource_status_field: IgnoredStatus::Crd, ..usual },
-        ),
+        ("ignoreResourceStatusField: crd", CompareOptions { ignore_resource_status_field: IgnoreStatus::Crd, ..usual }),
         (
             "ignoreResourceStatusField: none",
-            CompareOptions { ignore_resource_status_field: IgnoredStatus::None, ..usual },
+            CompareOptions { ignore_resource_status_field: IgnoreStatus::None, ..usual },
         ),
         (
             "ignoreResourceStatusField: off",
-            CompareOptions { ignore_resource_status_field: IgnoredStatus::None, ..usual },
+            CompareOptions { ignore_resource_status_field: IgnoreStatus::None, ..usual },
         ),
         (
             "ignoreResourceStatusField: false",
-            CompareOptions { ignore_resource_status_field: IgnoredStatus::None, ..usual },
+            CompareOptions { ignore_resource_status_field: IgnoreStatus::None, ..usual },
         ),
         (
             "ignoreDifferencesOnResourceUpdates: false",
@@ -264,7 +267,7 @@ fn one_entry_that_is_wrong_leaves_the_others() {
     )]);
     assert_eq!(customizations.warnings().len(), 2, "{:?}", customizations.warnings());
     assert_eq!(customizations.health(&object("a/v1", "A")).unwrap().status, HealthStatus::Healthy);
-    assert_eq!(customizations.all_known_type_fields().count(), 1);
+    assert_eq!(customizations.system_rules().known_types.len(), 1);
 }
 
 #[test]

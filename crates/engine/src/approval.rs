@@ -15,7 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use resources::{AppProject, Application, ApplicationSource, OperationState, Time, annotations};
+use resources::{AppProject, Application, ApplicationSource, OperationState, Time, annotations, listed};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -181,11 +181,6 @@ pub fn was_synced(application: &Application, commits: &[String]) -> bool {
 
 fn is_partial(last: &OperationState) -> bool {
     last.operation.sync.as_ref().is_some_and(|sync| !sync.resources.is_empty() || sync.dry_run)
-}
-
-/// The commits of a status field pair, in the order of the sources.
-pub(crate) fn listed<'a>(revision: &'a String, revisions: &'a [String]) -> &'a [String] {
-    if revisions.is_empty() { std::slice::from_ref(revision) } else { revisions }
 }
 
 #[cfg(test)]

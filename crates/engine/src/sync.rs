@@ -1,9 +1,9 @@
 //! Whether an application is in sync, and whether it is time to sync it without being asked.
 
 use jiff::{SignedDuration, Timestamp};
-use resources::{Application, ApplicationSource, ObjectKey, OperationState, SyncStatus, Time, option};
+use resources::{Application, ApplicationSource, ObjectKey, OperationState, SyncStatus, Time, listed, option};
 
-use crate::approval::{approval, listed};
+use crate::approval::approval;
 use crate::compare::CompareOptions;
 use crate::heal::HealHistory;
 use crate::ownership::{Tracking, owner_of};
@@ -244,11 +244,8 @@ fn is_actionable(state: &ResourceState, input: &AutoInput<'_>, prune: bool) -> b
 /// Whether the last operation was a whole sync of the same commits of the same sources.
 fn is_attempt_at(last: &OperationState, input: &AutoInput<'_>, pinned: Option<&Pin>) -> bool {
     let Some(result) = &last.sync_result else { return false };
-    if let Some(sync) = &last.operation.sync {
-        let partial = !sync.resources.is_empty() && sync.auto_heal_attempts_count == 0;
-        if partial || sync.dry_run {
-            return false;
-        }
+    if last.operation.sync.as_ref().is_some_and(|sync| !sync.is_whole()) {
+        return false;
     }
     if listed(&result.revision, &result.revisions) != input.revisions {
         return false;

@@ -116,6 +116,20 @@ impl Object {
         self.0.pointer(pointer)
     }
 
+    /// When the API server stored it first.
+    pub fn created_at(&self) -> Option<jiff::Timestamp> {
+        self.at("/metadata/creationTimestamp")?.as_str()?.parse().ok()
+    }
+
+    /// Group and kind that a CustomResourceDefinition brings.
+    pub fn defines(&self) -> Option<(&str, &str)> {
+        if self.kind() != "CustomResourceDefinition" || self.group() != "apiextensions.k8s.io" {
+            return None;
+        }
+        let text = |pointer: &str| self.at(pointer).and_then(Value::as_str);
+        Some((text("/spec/group")?, text("/spec/names/kind")?))
+    }
+
     /// Sets an annotation, creating `metadata.annotations` where it is missing.
     pub fn set_annotation(&mut self, name: &str, value: &str) {
         self.set_in_metadata("annotations", name, value);

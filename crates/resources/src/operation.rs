@@ -211,3 +211,16 @@ impl RetryStrategy {
         first.saturating_mul(factor.saturating_pow(attempt)).min(most)
     }
 }
+
+/// The revisions of a pair of fields, `revision` of one source and `revisions` of several, in the order of the sources.
+pub fn listed<'a>(revision: &'a String, revisions: &'a [String]) -> &'a [String] {
+    if revisions.is_empty() { std::slice::from_ref(revision) } else { revisions }
+}
+
+impl SyncOperation {
+    /// Whether it changes the whole application: a dry run changes nothing, a selection not all. Repairs select what drifted, and
+    /// leave the whole as the commit wants it.
+    pub fn is_whole(&self) -> bool {
+        !self.dry_run && (self.resources.is_empty() || self.auto_heal_attempts_count != 0)
+    }
+}

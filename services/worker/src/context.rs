@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bus::Bus;
-use cluster::{Cluster, LiveStore};
+use cluster::{ApiKind, Cluster, ClusterError, LiveStore};
 use engine::health::Health;
 use engine::ownership::Tracking;
 use git::{Git, RepositoryKey, RepositoryUrl};
@@ -105,6 +105,21 @@ impl Context {
     /// How well a live object is, by the rules of this cluster.
     pub fn health(&self, object: &Object) -> Option<Health> {
         self.customizations.get().customizations.health(object)
+    }
+
+    /// Watches these kinds (group, version, kind), those of them that the cluster serves. What is watched already costs nothing.
+    pub async fn watch_kinds(&self, kinds: &[(&str, &str, &str)]) -> Result<(), ClusterError> {
+        let mut found: Vec<ApiKind> = Vec::new();
+        for &(group, version, kind) in kinds {
+            if !self.live.has(group, kind)
+                && !found.iter().any(|known| known.group == group && known.kind == kind)
+                && let Some(kind) = self.cluster.kind(group, Some(version), kind).await?
+                && kind.watchable
+            {
+                found.push(kind);
+            }
+        }
+        if found.is_empty() { Ok(()) } else { self.live.ensure(&found).await }
     }
 
     /// Whether objects of this kind are neither watched nor compared nor written.

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use customizations::{Customizations, IgnoredStatus};
-use engine::compare::{IgnoreStatus, KnownTypeField, SystemRules};
+use customizations::Customizations;
+use engine::compare::SystemRules;
 use engine::ownership::{Tracking, TrackingMethod};
 use resources::Object;
 
@@ -38,7 +38,7 @@ impl Current {
         for warning in customizations.warnings() {
             tracing::warn!(warning, "customizations.left_out: {CONFIG_MAP}");
         }
-        let system = system(&customizations);
+        let system = customizations.system_rules();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Settings { customizations, system });
         true
     }
@@ -56,27 +56,9 @@ pub fn tracking(config_map: Option<&Object>) -> Tracking {
     }
 }
 
-fn system(customizations: &Customizations) -> SystemRules {
-    let known = |(group, kind, field): (&str, &str, &customizations::KnownTypeField)| KnownTypeField {
-        group: group.to_owned(),
-        kind: kind.to_owned(),
-        field: field.field.clone(),
-        type_name: field.type_name.clone(),
-    };
-    SystemRules {
-        ignore: customizations.ignore_differences().to_vec(),
-        ignore_status: match customizations.compare_options().ignore_resource_status_field {
-            IgnoredStatus::All => IgnoreStatus::All,
-            IgnoredStatus::Crd => IgnoreStatus::Crd,
-            IgnoredStatus::None => IgnoreStatus::None,
-        },
-        known_types: customizations.all_known_type_fields().map(known).collect(),
-        ..SystemRules::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use engine::compare::IgnoreStatus;
     use serde_json::json;
 
     use super::*;

@@ -124,6 +124,13 @@ impl Managed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A pass could not come to an end once more; tells how often in a row.
+    pub fn failed_again(&self) -> u32 {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        state.failures
+    }
+
     /// The newest object.
     pub fn application(&self) -> Arc<Application> {
         self.state().application.clone()

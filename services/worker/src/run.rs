@@ -73,27 +73,9 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
         }
     });
     tasks.spawn(outbox::run(ctx.clone(), forges, shutdown.clone()));
-    tasks.spawn({
-        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
-        async move {
-            poll::run(ctx, shutdown).await;
-            Ok(())
-        }
-    });
-    tasks.spawn({
-        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
-        async move {
-            sweep::run(ctx, shutdown).await;
-            Ok(())
-        }
-    });
-    tasks.spawn({
-        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
-        async move {
-            application_sets::relist(ctx, shutdown).await;
-            Ok(())
-        }
-    });
+    endless(&mut tasks, poll::run(ctx.clone(), shutdown.clone()));
+    endless(&mut tasks, sweep::run(ctx.clone(), shutdown.clone()));
+    endless(&mut tasks, application_sets::relist(ctx.clone(), shutdown.clone()));
 
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
@@ -152,7 +134,7 @@ pub(crate) async fn context(
         let tracking = tracking.clone();
         Arc::new(move |object: &resources::Object| engine::ownership::owner_of(object, &tracking))
     };
-    let managers = vec![cluster.field_manager().to_owned(), "argocd-controller".to_owned()];
+    let managers = vec![cluster.field_manager().to_owned(), reconcile::ARGO_CD.to_owned()];
     let live = LiveStore::with_managers(cluster.clone(), owner_of, managers);
     Ok(Context {
         live,
@@ -277,6 +259,14 @@ async fn hold_lease(ctx: &Context) -> anyhow::Result<cluster::LeaseHeld> {
     Lease::hold(&ctx.cluster, ctx.namespace(), &name, identity.trim()).await.context("cannot take the worker's lease")
 }
 
+/// A task that goes on until the worker is stopped, and cannot fail.
+fn endless(tasks: &mut tokio::task::JoinSet<anyhow::Result<()>>, task: impl Future<Output = ()> + Send + 'static) {
+    tasks.spawn(async move {
+        task.await;
+        Ok(())
+    });
+}
+
 async fn start_watches(
     ctx: &Arc<Context>,
     credentials: Arc<SecretCredentials>,
@@ -293,13 +283,7 @@ async fn start_watches(
     tasks.spawn(watches::applications(ctx.clone(), listed[3].clone(), shutdown.clone()));
     first(&listed[3], tasks).await?;
     tasks.spawn(watches::application_sets(ctx.clone(), shutdown.clone()));
-    tasks.spawn({
-        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
-        async move {
-            watches::live(ctx, shutdown).await;
-            Ok(())
-        }
-    });
+    endless(tasks, watches::live(ctx.clone(), shutdown.clone()));
     Ok(())
 }
 

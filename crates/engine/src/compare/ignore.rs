@@ -94,7 +94,7 @@ pub(super) struct Ignored<'r> {
 impl<'r> Ignored<'r> {
     pub(super) fn of(rules: &'r [Rule], desired: &Object, live: &Object) -> Self {
         let mut ignored = Self::default();
-        let secret = desired.group().is_empty() && desired.kind() == "Secret";
+        let secret = desired.is_secret();
         for rule in rules.iter().filter(|rule| rule.applies_to(desired)) {
             ignored.steps.extend(rule.paths.iter().map(Vec::as_slice));
             ignored.managers.extend(&rule.managers);

@@ -447,7 +447,8 @@ mod tests {
     use resources::IgnoreDifference;
     use serde_json::json;
 
-    use super::super::tests::{WithFields as _, any_object, applied, made_by_another, paths, yaml};
+    use super::super::tests::properties::{applied, made_by_another};
+    use super::super::tests::{WithFields as _, any_object, paths, yaml};
     use super::super::{LAST_APPLIED, compare};
     use super::*;
 

@@ -310,7 +310,7 @@ impl Plan {
 
     /// The commits of all sources, in their order.
     pub fn commits(&self) -> &[String] {
-        if self.revisions.is_empty() { std::slice::from_ref(&self.revision) } else { &self.revisions }
+        resources::listed(&self.revision, &self.revisions)
     }
 
     /// The commits for a person: `0123456`, `0123456, 89abcde`.

@@ -23,7 +23,13 @@ pub(super) struct Item<T> {
 
 impl<T> Item<T> {
     pub(super) fn new(slot: Slot, key: ObjectKey, object: &Object, what: T) -> Self {
-        Self { slot, key, defines: defines(object), last: false, what }
+        Self {
+            slot,
+            key,
+            defines: object.defines().map(|(group, kind)| (group.to_owned(), kind.to_owned())),
+            last: false,
+            what,
+        }
     }
 
     /// The order of creation.
@@ -31,14 +37,6 @@ impl<T> Item<T> {
         let ObjectKey { group, kind, namespace, name } = &self.key;
         (self.slot, kinds::order(group, kind), name, kind, group, namespace)
     }
-}
-
-fn defines(object: &Object) -> Option<(String, String)> {
-    if object.kind() != "CustomResourceDefinition" || object.group() != "apiextensions.k8s.io" {
-        return None;
-    }
-    let text = |pointer: &str| object.at(pointer).and_then(serde_json::Value::as_str).map(str::to_owned);
-    Some((text("/spec/group")?, text("/spec/names/kind")?))
 }
 
 /// Puts items in the order of creation. Namespaces and definitions move up to the first that needs them.

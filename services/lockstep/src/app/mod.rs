@@ -30,11 +30,11 @@ pub enum Command {
     /// Show how an application is, and what about it is not as it should be.
     Get(show::Get),
     /// Show the objects of an application and what they have brought about, down to the pod that does not start.
-    Tree(tree::Args),
+    Tree(reach::Named),
     /// Show the objects of an application's namespace that no application owns, where its project asks for them.
-    Orphans(orphans::Args),
+    Orphans(reach::Named),
     /// Show the past syncs of an application.
-    History(show::History),
+    History(reach::Named),
     /// Show what a sync would do, in which order, and whether it may begin. Changes nothing.
     Plan(inspect::PlanArgs),
     /// Show what the cluster has against what Git wants. Changes nothing. Exit code 1: they differ; 2: it cannot be told.

@@ -7,25 +7,11 @@ use anyhow::{Context as _, bail};
 use resources::{AppProject, ObjectKey};
 use worker::AppId;
 
-use super::output::Output;
-use super::reach::{Access, Applications};
+use super::reach::{Applications, Named};
 use super::table::table;
 
-/// The options of `orphans`.
-#[derive(clap::Args)]
-pub struct Args {
-    /// The Application, as NAME or NAMESPACE/NAME.
-    #[arg(value_name = "NAME")]
-    application: String,
-    #[command(flatten)]
-    access: Access,
-    /// How they are printed.
-    #[arg(short, long, value_enum, default_value = "text")]
-    output: Output,
-}
-
 /// Runs `orphans`. Its project says whether and of which objects one wants to know.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: Named) -> anyhow::Result<ExitCode> {
     let applications = Applications::open(&args.access).await?;
     let application = applications.get(&applications.id(&args.application)).await?;
     let control = &args.access.namespace;

@@ -12,6 +12,8 @@ use worker::AppId;
 use worker::commands::{CommandError, carry_out};
 use worker::context::application_key;
 
+use super::output::Output;
+
 /// So many names are offered for one that does not exist.
 const SUGGESTIONS: usize = 3;
 
@@ -118,6 +120,19 @@ impl Target {
             Err(CommandError::Refused(refused)) => Err(refused.into()),
         }
     }
+}
+
+/// One application, and how what is found of it is printed.
+#[derive(clap::Args)]
+pub struct Named {
+    /// The Application, as NAME or NAMESPACE/NAME.
+    #[arg(value_name = "NAME")]
+    pub application: String,
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is printed.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
 }
 
 /// The Applications of a cluster, by its kubeconfig.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::output::Output;
-use super::reach::{Access, Applications, parsed};
+use super::reach::{Access, Applications, Named, parsed};
 use super::standing::{asker, at, is_out_of_sync, is_unwell, operation};
 use super::table::{one_line, short, table};
 
@@ -36,19 +36,6 @@ pub struct Get {
     #[command(flatten)]
     access: Access,
     /// How it is printed: as text, or as the Application is.
-    #[arg(short, long, value_enum, default_value = "text")]
-    output: Output,
-}
-
-/// The options of `history`.
-#[derive(clap::Args)]
-pub struct History {
-    /// The Application, as NAME or NAMESPACE/NAME.
-    #[arg(value_name = "NAME")]
-    application: String,
-    #[command(flatten)]
-    access: Access,
-    /// How it is printed.
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
 }
@@ -256,7 +243,7 @@ struct Past {
 }
 
 /// Runs `history`.
-pub async fn history(args: History) -> anyhow::Result<ExitCode> {
+pub async fn history(args: Named) -> anyhow::Result<ExitCode> {
     let applications = Applications::open(&args.access).await?;
     let application = applications.get(&applications.id(&args.application)).await?;
     let past = past(&application);
@@ -270,7 +257,7 @@ fn past(application: &Application) -> Vec<Past> {
     let one = |(number, entry): (usize, &RevisionHistory)| Past {
         id: entry.id,
         at: entry.deployed_at,
-        commits: if entry.revisions.is_empty() { vec![entry.revision.clone()] } else { entry.revisions.clone() },
+        commits: resources::listed(&entry.revision, &entry.revisions).to_vec(),
         by: match &entry.initiated_by {
             Some(by) if by.automated => "the sync policy".into(),
             Some(by) => by.username.clone(),
@@ -286,7 +273,7 @@ fn past(application: &Application) -> Vec<Past> {
 /// Who approved it, as far as the annotation still tells: it holds the last approval only.
 fn approver(application: &Application, entry: &RevisionHistory) -> Option<String> {
     let given = approval(application).ok().flatten()?;
-    let commits = if entry.revisions.is_empty() { std::slice::from_ref(&entry.revision) } else { &entry.revisions[..] };
+    let commits = resources::listed(&entry.revision, &entry.revisions);
     let began = entry.deploy_started_at.or(entry.deployed_at);
     let since = match (given.at, began) {
         (Some(at), Some(began)) => began.0.as_second() >= at.as_second(),

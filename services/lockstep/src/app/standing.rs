@@ -208,7 +208,7 @@ pub fn is_unwell(resource: &ResourceStatus) -> bool {
 /// The commits that the status speaks of, for a person.
 pub fn at(status: &ApplicationStatus) -> String {
     let Some(sync) = &status.sync else { return String::new() };
-    if sync.revisions.is_empty() { short(std::slice::from_ref(&sync.revision)) } else { short(&sync.revisions) }
+    short(resources::listed(&sync.revision, &sync.revisions))
 }
 
 #[cfg(test)]

@@ -9,27 +9,13 @@ use engine::tree::Node;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use resources::{Application, HealthStatus, Object, ObjectKey};
 
-use super::output::Output;
-use super::reach::{Access, Applications, parsed};
+use super::reach::{Applications, Named, parsed};
 use super::table::one_line;
 
 const PARALLEL: usize = 16;
 
-/// The options of `tree`.
-#[derive(clap::Args)]
-pub struct Args {
-    /// The Application, as NAME or NAMESPACE/NAME.
-    #[arg(value_name = "NAME")]
-    application: String,
-    #[command(flatten)]
-    access: Access,
-    /// How it is printed.
-    #[arg(short, long, value_enum, default_value = "text")]
-    output: Output,
-}
-
 /// Runs `tree`.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: Named) -> anyhow::Result<ExitCode> {
     let applications = Applications::open(&args.access).await?;
     let application = parsed(applications.object(&applications.id(&args.application)).await?)?;
     let keys = keys(&application);

@@ -100,7 +100,7 @@ fn shown(object: &Object) -> Value {
             notes.shift_remove("kubectl.kubernetes.io/last-applied-configuration");
         }
     }
-    if is_secret(object) {
+    if object.is_secret() {
         for field in ["data", "stringData"] {
             let values = value.get_mut(field).and_then(Value::as_object_mut);
             values.into_iter().flatten().for_each(|(_, value)| *value = MASK.into());
@@ -109,16 +109,12 @@ fn shown(object: &Object) -> Value {
     value
 }
 
-fn is_secret(object: &Object) -> bool {
-    object.group().is_empty() && object.kind() == "Secret"
-}
-
 /// What the cluster has and what Git wants, as far as they differ.
 fn sides(names: &Names<'_>, desired: &Object, difference: &Difference) -> (Value, Value) {
     let (mut live, mut wanted) = (shown(desired), shown(desired));
     for field in &difference.fields {
         let path = path(&field.path);
-        let secret = is_secret(desired)
+        let secret = desired.is_secret()
             && matches!(path.first(), Some(Segment::Field(top)) if top == "data" || top == "stringData");
         // Both are masked: what is different must not look the same.
         let masked = |value: &Option<Value>, whose: &str| {

@@ -5,7 +5,7 @@ use engine::pin::{Pin, pin};
 use jiff::Timestamp;
 use resources::{
     Application, InitiatedBy, NameValue, Operation, OperationPhase, OperationState, RetryStrategy, RevisionHistory,
-    SyncOperation, SyncResource, SyncStrategy, SyncStrategyOptions, annotations,
+    SyncOperation, SyncResource, SyncStrategy, SyncStrategyOptions, annotations, listed,
 };
 use serde_json::{Value, json};
 use wire::Command;
@@ -95,7 +95,7 @@ fn is_same(a: &RevisionHistory, b: &RevisionHistory) -> bool {
 
 fn start(application: &Application, command: &Command, sync: &wire::Sync) -> Result<Order, Refused> {
     is_free(application)?;
-    let asked = if sync.revisions.is_empty() { std::slice::from_ref(&sync.revision) } else { &sync.revisions[..] };
+    let asked = resources::listed(&sync.revision, &sync.revisions);
     let asks = asked.iter().any(|revision| !revision.is_empty());
     let sources = application.sources().len();
     if asks && asked.len() != sources.max(1) {
@@ -318,11 +318,6 @@ fn is_known(application: &Application, id: &str) -> bool {
     let operations = application.operation.iter().chain(state.map(|state| &state.operation));
     let mut facts = operations.flat_map(|operation| &operation.info);
     !id.is_empty() && facts.any(|fact| fact.name == REQUEST && fact.value == id)
-}
-
-/// The commits of a status field pair, in the order of the sources.
-fn listed<'a>(revision: &'a String, revisions: &'a [String]) -> &'a [String] {
-    if revisions.is_empty() { std::slice::from_ref(revision) } else { revisions }
 }
 
 fn short(commits: &[String]) -> String {

@@ -19,13 +19,11 @@ use resources::{Object, ObjectKey, Operation, OperationPhase, ResourceResult, Re
 use serde_json::json;
 
 use super::plan::Request;
-use super::{Pass, Stop, back_off, gate, preflight, report, settle, shared, status};
+use super::{ARGO_CD, Pass, Stop, back_off, gate, preflight, report, settle, shared, status};
 use crate::context::application_key;
 
 /// So many requests of one operation are under way at once.
 const PARALLEL: usize = 16;
-/// Argo CD's field manager.
-const ARGO_CD: &str = "argocd-controller";
 /// How long an API server that is away is waited for inside an operation.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A Job that says so goes by itself after its end.
@@ -68,6 +66,21 @@ impl Performed {
     /// Nobody asked for it: the sync policy did.
     pub fn automated(&self) -> bool {
         self.operation.initiated_by.as_ref().is_some_and(|by| by.automated)
+    }
+}
+
+impl Performed {
+    /// It repaired what had drifted, which is said with who had changed it.
+    pub fn tell_healed(&mut self, mut drifted: String) {
+        if self.failure.is_some() {
+            return;
+        }
+        if !self.taken_from.is_empty() {
+            let names: Vec<&str> = self.taken_from.iter().map(String::as_str).collect();
+            drifted = format!("{drifted} (changed by {})", names.join(", "));
+        }
+        self.message = format!("healed drift: {drifted}");
+        self.healed = Some(drifted);
     }
 }
 
@@ -251,21 +264,9 @@ impl Work<'_, '_> {
 
     /// What was applied is watched before anybody waits for it: a kind may have come with this sync.
     async fn watch(&self, tier: &[Step]) -> Result<(), Stop> {
-        let mut kinds = Vec::new();
-        for object in tier.iter().filter_map(|step| step.object.as_ref()) {
-            if !self.pass.ctx.live.has(object.group(), object.kind())
-                && let Some(kind) =
-                    self.pass.ctx.cluster.kind(object.group(), Some(object.version()), object.kind()).await?
-                && kind.watchable
-                && !kinds.contains(&kind)
-            {
-                kinds.push(kind);
-            }
-        }
-        if !kinds.is_empty() {
-            self.pass.ctx.live.ensure(&kinds).await?;
-        }
-        Ok(())
+        let objects = tier.iter().filter_map(|step| step.object.as_ref());
+        let kinds: Vec<_> = objects.map(|object| (object.group(), object.version(), object.kind())).collect();
+        Ok(self.pass.ctx.watch_kinds(&kinds).await?)
     }
 
     /// A window that has closed since the operation began stops it before its next wave, unless the window lets it run over.
@@ -676,7 +677,8 @@ async fn remove(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<(), Clust
     Ok(())
 }
 
-fn delete_options(step: &Step, dry_run: bool) -> DeleteOptions {
+/// How a step's object is deleted.
+pub(super) fn delete_options(step: &Step, dry_run: bool) -> DeleteOptions {
     DeleteOptions {
         propagation: match step.options.propagation {
             Propagation::Foreground => cluster::Propagation::Foreground,

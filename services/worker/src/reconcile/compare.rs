@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cluster::{ApiKind, ApplyOptions};
+use cluster::ApplyOptions;
 use engine::compare::{CompareOptions, CompareRules, Difference, compare as differ, compare_predicted};
 use engine::health::{Health, ResourceHealth, aggregate, ignores_health_check};
 use engine::ownership::owner_of;
@@ -245,43 +245,24 @@ fn is_child_application(key: &ObjectKey) -> bool {
 
 /// Each kind that is desired, or that the application had before, is watched.
 async fn watch_kinds(pass: &Pass<'_>, desired: &Desired) -> Result<(), Stop> {
+    let desired = desired.objects.iter().map(|object| (object.group(), object.version(), object.kind()));
+    let had = pass.application.status.iter().flat_map(|status| &status.resources);
+    let had = had.map(|resource| (resource.group.as_str(), resource.version.as_str(), resource.kind.as_str()));
+    // Each kind once, in the first version that is named.
     let mut asked: HashSet<(&str, &str)> = HashSet::new();
-    let mut kinds: Vec<ApiKind> = Vec::new();
-    for object in &desired.objects {
-        if asked.insert((object.group(), object.kind()))
-            && !pass.ctx.live.has(object.group(), object.kind())
-            && let Some(kind) = super::render::kind_of(pass, object.group(), object.version(), object.kind()).await?
-        {
-            kinds.push(kind);
-        }
-    }
-    let had = pass.application.status.as_ref().map_or(&[][..], |status| &status.resources);
-    for resource in had {
-        if asked.insert((&resource.group, &resource.kind))
-            && !pass.ctx.live.has(&resource.group, &resource.kind)
-            && let Some(kind) = super::render::kind_of(pass, &resource.group, &resource.version, &resource.kind).await?
-        {
-            kinds.push(kind);
-        }
-    }
-    kinds.retain(|kind| kind.watchable && !pass.ctx.is_excluded(&kind.group, &kind.kind));
-    if !kinds.is_empty() {
-        pass.ctx.live.ensure(&kinds).await?;
-    }
-    Ok(())
+    let mut kinds: Vec<(&str, &str, &str)> = desired.chain(had).collect();
+    kinds.retain(|&(group, _, kind)| asked.insert((group, kind)));
+    kinds.retain(|(group, _, kind)| !pass.ctx.is_excluded(group, kind));
+    Ok(pass.ctx.watch_kinds(&kinds).await?)
 }
 
 /// Objects that exist and that no application owns yet: the store drops them, so they are asked for, where it matters. An
 /// apply that follows anyway takes them over as they are, and spares the calls.
 async fn unowned(pass: &Pass<'_>, desired: &Desired) -> Result<HashMap<ObjectKey, Arc<Object>>, Stop> {
     let automated = pass.application.spec.automated().is_some();
-    let asks =
-        |options: &dyn Fn(&str) -> Option<bool>| ["Replace", "Force"].iter().any(|name| options(name) == Some(true));
-    let by_all = pass.application.spec.sync_options();
-    let all_are = asks(&|name| Some(option(by_all.iter().map(String::as_str), name)? == "true"));
+    let all_are = is_rewritten(pass.application.spec.sync_options().iter().map(String::as_str));
     let replaces = |object: &Object| {
-        let own = object.annotation(annotations::SYNC_OPTIONS);
-        all_are || own.is_some_and(|own| asks(&|name| Some(option(own.split(','), name)? == "true")))
+        all_are || object.annotation(annotations::SYNC_OPTIONS).is_some_and(|own| is_rewritten(own.split(',')))
     };
     let mut gets = Vec::new();
     let compared = |object: &Object| !pass.ctx.is_excluded(object.group(), object.kind());
@@ -293,6 +274,11 @@ async fn unowned(pass: &Pass<'_>, desired: &Desired) -> Result<HashMap<ObjectKey
     }
     let found: Vec<_> = stream::iter(gets).buffer_unordered(READS).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
+}
+
+/// Whether an object with these options is not applied to but replaced.
+fn is_rewritten<'o>(options: impl Iterator<Item = &'o str> + Clone) -> bool {
+    ["Replace", "Force"].iter().any(|name| option(options.clone(), name) == Some("true"))
 }
 
 async fn read(pass: &Pass<'_>, key: ObjectKey, version: String) -> Result<Option<(ObjectKey, Arc<Object>)>, Stop> {

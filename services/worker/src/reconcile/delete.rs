@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use resources::{Application, Condition, Object, ObjectKey, annotations, conditions};
 use serde_json::json;
 
+use super::apply::delete_options;
 use super::{Cause, Causes, Pass, Stop, TROUBLED, back_off, gate, render, resolve, shared};
 use crate::Context;
 use crate::context::application_key;
@@ -86,11 +87,7 @@ fn is_ours(finalizer: &str) -> bool {
 }
 
 fn later(managed: &Managed, sentence: &str) -> Duration {
-    let failures = {
-        let mut state = managed.state();
-        state.failures = state.failures.saturating_add(1);
-        state.failures
-    };
+    let failures = managed.failed_again();
     tracing::warn!(application = %managed.id, sentence, "delete.failed: trying again");
     back_off(failures)
 }
@@ -172,10 +169,9 @@ fn begun(application: &Application) -> Timestamp {
     application.metadata.deletion_timestamp.as_ref().map_or_else(Timestamp::now, |at| at.0)
 }
 
-/// After a start nothing is watched yet: what the application had is in its status.
-/// A first sync that was killed has not written it, but what it renders is known.
+/// After a start nothing is watched yet: what the application had is in its status. A first sync that was killed has not
+/// written it, but what it renders is known.
 async fn watch_kinds(ctx: &Context, managed: &Managed, application: &Application) -> Result<(), Stop> {
-    let mut kinds = Vec::new();
     let mut named: BTreeSet<(String, String, String)> = BTreeSet::new();
     for resource in application.status.iter().flat_map(|status| &status.resources) {
         named.insert((resource.group.clone(), resource.version.clone(), resource.kind.clone()));
@@ -184,19 +180,8 @@ async fn watch_kinds(ctx: &Context, managed: &Managed, application: &Application
         let desired = desired.objects.iter();
         named.extend(desired.map(|object| (object.group().into(), object.version().into(), object.kind().into())));
     }
-    for (group, version, kind) in named {
-        if ctx.live.has(&group, &kind) {
-            continue;
-        }
-        if let Some(kind) = ctx.cluster.kind(&group, Some(&version), &kind).await?
-            && kind.watchable
-            && !kinds.contains(&kind)
-        {
-            kinds.push(kind);
-        }
-    }
-    ctx.live.ensure(&kinds).await?;
-    Ok(())
+    let kinds: Vec<_> = named.iter().map(|(group, version, kind)| (&**group, &**version, &**kind)).collect();
+    Ok(ctx.watch_kinds(&kinds).await?)
 }
 
 struct Deletion;
@@ -286,7 +271,7 @@ async fn hooks(
         for step in &wave.apply {
             let (Some(object), Some(hook)) = (&step.object, &step.hook) else { continue };
             let live = ctx.cluster.get(&step.key).await?;
-            let of_this = |live: &Object| created(live).is_some_and(|at| at.as_second() >= since.as_second());
+            let of_this = |live: &Object| live.created_at().is_some_and(|at| at.as_second() >= since.as_second());
             match live {
                 Some(live) if of_this(&live) => match hook_outcome(&live, ctx.health(&live).as_ref()) {
                     HookOutcome::Succeeded => {}
@@ -297,7 +282,7 @@ async fn hooks(
                         )));
                     }
                     HookOutcome::Running { message } => {
-                        let runs = Timestamp::now().duration_since(created(&live).unwrap_or(since)).as_secs();
+                        let runs = Timestamp::now().duration_since(live.created_at().unwrap_or(since)).as_secs();
                         if u64::try_from(runs).unwrap_or_default() > hook.deadline_seconds {
                             let (key, limit) = (&step.key, hook.deadline_seconds);
                             return Ok(Step::Stuck(format!(
@@ -341,10 +326,6 @@ async fn hooks(
     Ok(Step::Done)
 }
 
-fn created(object: &Object) -> Option<Timestamp> {
-    object.at("/metadata/creationTimestamp")?.as_str()?.parse().ok()
-}
-
 /// Deletes the objects of the first wave that is left.
 async fn objects(
     ctx: &Context,
@@ -367,15 +348,7 @@ async fn objects(
         if ctx.live.get(&step.key).is_some_and(|live| live.is_being_deleted()) {
             continue;
         }
-        let options = DeleteOptions {
-            propagation: match step.options.propagation {
-                engine::plan::Propagation::Foreground => Propagation::Foreground,
-                engine::plan::Propagation::Background => Propagation::Background,
-                engine::plan::Propagation::Orphan => Propagation::Orphan,
-            },
-            uid: Some(step.uid.clone()),
-            ..DeleteOptions::default()
-        };
+        let options = delete_options(step, false);
         match writer.delete(&step.key, &options).await {
             Ok(_) => {}
             Err(error) if error.is_not_found() || error.is_conflict() => {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::compare::compare;
-use resources::{OperationState, SyncStatus};
+use resources::{OperationState, SyncOperation, SyncStatus, listed};
 
 use super::Pass;
 use super::compare::{Comparison, Resource};
@@ -66,16 +66,8 @@ pub fn in_words(comparison: &Comparison) -> Option<String> {
 
 fn was_synced(last: &OperationState, desired: &Desired) -> bool {
     let Some(result) = &last.sync_result else { return false };
-    let revisions = match result.revisions.as_slice() {
-        [] => std::slice::from_ref(&result.revision),
-        several => several,
-    };
-    let partial = last
-        .operation
-        .sync
-        .as_ref()
-        .is_some_and(|sync| sync.dry_run || (!sync.resources.is_empty() && sync.auto_heal_attempts_count == 0));
-    last.phase.is_success() && !partial && revisions == desired.commits
+    let whole = last.operation.sync.as_ref().is_none_or(SyncOperation::is_whole);
+    last.phase.is_success() && whole && listed(&result.revision, &result.revisions) == desired.commits
 }
 
 /// A synced commit from which the cluster has drifted, and nothing repairs that by itself.

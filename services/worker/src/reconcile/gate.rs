@@ -23,11 +23,6 @@ use super::resolve::Resolved;
 use super::{Pass, Stop};
 use crate::registry::Managed;
 
-/// The ConfigMap with GPG keys, as in Argo CD: the key's id, and the key in ASCII armour.
-const GPG_KEYS: &str = "argocd-gpg-keys-cm";
-/// The ConfigMap with SSH keys: under `allowed_signers` lines as git reads them, under `revoked_keys` keys that count no more.
-const SSH_KEYS: &str = "lockstep-ssh-keys";
-
 /// What the gate decided.
 pub enum Decided {
     /// Go.
@@ -138,7 +133,10 @@ async fn keys(pass: &Pass<'_>) -> Result<Keys, Stop> {
         Ok(texts.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect())
     };
     let told = |error: GitError| Stop::comparison(error.to_string());
-    Keys::from_config_map(data(GPG_KEYS).await?).map_err(told)?.with_ssh(data(SSH_KEYS).await?).map_err(told)
+    Keys::from_config_map(data(Keys::GPG_CONFIG_MAP).await?)
+        .map_err(told)?
+        .with_ssh(data(Keys::SSH_CONFIG_MAP).await?)
+        .map_err(told)
 }
 
 /// What the application waits for, if it depends on others (`lockstep.dev/depends-on`).

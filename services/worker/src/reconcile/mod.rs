@@ -28,17 +28,19 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use engine::compare::CompareRules;
-use resources::{Application, SyncStatus, annotations};
+use resources::{AppProject, Application, SyncStatus, annotations};
 
 use crate::queue::Merge;
-use crate::registry::Managed;
+use crate::registry::{Desired, Managed};
 use crate::timeline::Timeline;
 use crate::tracker::{Conclusion, Verdict};
 use crate::wanted::Wanted;
 use crate::{AppId, Context, projects};
 
 /// The field managers whose fields are ours: Argo CD's too, so that what it applied before is not left behind.
-const MANAGERS: [&str; 2] = ["lockstep", "argocd-controller"];
+const MANAGERS: [&str; 2] = ["lockstep", ARGO_CD];
+/// Argo CD's field manager.
+pub(crate) const ARGO_CD: &str = "argocd-controller";
 /// After so many passes in a row that could not come to an end, the Application's conditions say so.
 const TROUBLED: u32 = 4;
 
@@ -305,11 +307,7 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
             ctx.queue.push(id.clone(), Causes::of(Cause::Retry));
         }
         Err(Stop::Later(sentence)) => {
-            let failures = {
-                let mut state = managed.state();
-                state.failures = state.failures.saturating_add(1);
-                state.failures
-            };
+            let failures = managed.failed_again();
             tracing::warn!(%sentence, failures, "reconcile.later: trying again");
             Box::pin(report::progress(&pass, &sentence)).await;
             if failures == TROUBLED {
@@ -326,7 +324,7 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
 /// What the steps came to.
 pub struct Done {
     /// What is desired.
-    pub desired: Arc<crate::registry::Desired>,
+    pub desired: Arc<Desired>,
     /// How it compares with what is live now.
     pub comparison: compare::Comparison,
     /// The operation, if one was run.
@@ -353,20 +351,78 @@ async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     Ok(done)
 }
 
+/// Carries out what is to be done, if anything is.
 async fn operate(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     let project = gate::permitted(pass)?;
-    if plan::asked(&pass.application)
-        .and_then(|operation| operation.sync.as_ref())
-        .is_some_and(|sync| !sync.manifests.is_empty())
-    {
-        return Err(Stop::sync(
-            "operation.sync.manifests brings manifests that are not in Git; push them and sync that commit instead",
-        ));
-    }
+    plan::can_be_followed(&pass.application)?;
     pass.writer = gate::writer(pass, project.as_deref())?;
-    if plan::is_terminated_between_tries(&pass.application) {
-        return Err(Stop::sync("the operation was terminated"));
+    let desired = desired(pass, project.as_deref()).await?;
+    pass.timeline.mark("rendered");
+    let comparison = Box::pin(compare::compare(pass, &desired)).await?;
+    pass.timeline.mark("compared");
+    let orphaned = Box::pin(orphans::sentence(pass, project.as_deref())).await;
+    let waiting = held_by_a_pin(pass);
+    let mut done = Done { desired, comparison, operation: None, waiting, failing: None, orphaned, drift: None };
+
+    let out = done.comparison.sync == SyncStatus::OutOfSync;
+    if !out && !plan::is_asked(&pass.application) {
+        return Ok(done);
     }
+    if out && pass.managed.state().heals.sentence().is_some() {
+        // Something fights back: that it can be named is worth a read.
+        Box::pin(drift::attribute(pass, &mut done.comparison)).await;
+    }
+    let open = plan::open_states(&pass.application, &done.comparison);
+    let partial = open.is_some();
+    let mut states = open.unwrap_or_else(|| plan::states(&done.comparison));
+    let request = match plan::request(pass, &done.desired, &states, done.comparison.sync) {
+        plan::Decided::Run(request) => *request,
+        plan::Decided::Nothing(failing) => {
+            done.failing = failing;
+            return Ok(done);
+        }
+    };
+    if partial && !request.drift {
+        states = plan::states(&done.comparison);
+    }
+    let begins = !request.drift && !request.resumed;
+    if begins && let Some(sentence) = gate::waits_for_others(pass)? {
+        done.waiting = Some(sentence);
+        return Ok(done);
+    }
+    let plan = Box::pin(plan::plan(pass, &request, &done.desired, &states)).await?;
+    drop(states);
+    pass.timeline.mark("planned");
+    if request.automated && plan.is_empty() {
+        return Ok(done);
+    }
+    let approved = match gate::gate(pass, project.as_deref(), &request, &plan)? {
+        gate::Decided::Approved(approved) => approved,
+        gate::Decided::Waiting { sentence, until } => {
+            if let Some(until) = until {
+                pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), until);
+            }
+            done.waiting = Some(sentence);
+            return Ok(done);
+        }
+    };
+    pass.timeline.mark("gated");
+    drop(plan);
+    let drifted = if request.drift { drift::in_words(&done.comparison) } else { None };
+    let mut performed = Box::pin(apply::apply(pass, &request, &approved)).await?;
+    if let Some(drifted) = drifted {
+        performed.tell_healed(drifted);
+    }
+    pass.timeline.mark("applied");
+    if !performed.dry_run {
+        done.comparison = Box::pin(compare::compare(pass, &done.desired)).await?;
+    }
+    done.operation = Some(performed);
+    Ok(done)
+}
+
+/// What Git wants: what was rendered last if nothing but live objects has changed, or else resolved and rendered.
+async fn desired(pass: &mut Pass<'_>, project: Option<&AppProject>) -> Result<Arc<Desired>, Stop> {
     let desired = match compare::remembered(pass) {
         Some(desired) => {
             pass.scope.remembered = true;
@@ -374,7 +430,7 @@ async fn operate(pass: &mut Pass<'_>) -> Result<Done, Stop> {
         }
         None => {
             let resolved = resolve::resolve(pass).await?;
-            Box::pin(gate::signed(pass, project.as_deref(), &resolved)).await?;
+            Box::pin(gate::signed(pass, project, &resolved)).await?;
             pass.timeline.mark("resolved");
             let desired = Box::pin(render::render(pass, resolved)).await?;
             pass.managed.state().broken = None;
@@ -385,83 +441,7 @@ async fn operate(pass: &mut Pass<'_>) -> Result<Done, Stop> {
         pass.scope.only = Some(desired.commits.clone());
     }
     pass.managed.state().rendered_once = true;
-    pass.timeline.mark("rendered");
-    let mut comparison = Box::pin(compare::compare(pass, &desired)).await?;
-    pass.timeline.mark("compared");
-
-    let held = held_by_a_pin(pass);
-    let orphaned = Box::pin(orphans::sentence(pass, project.as_deref())).await;
-    if comparison.sync != SyncStatus::OutOfSync && !plan::is_asked(&pass.application) {
-        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None, orphaned, drift: None });
-    }
-    if comparison.sync == SyncStatus::OutOfSync && pass.managed.state().heals.sentence().is_some() {
-        // Something fights back: that it can be named is worth a read.
-        Box::pin(drift::attribute(pass, &mut comparison)).await;
-    }
-    let open = plan::open_states(&pass.application, &comparison);
-    let partial = open.is_some();
-    let mut states = open.unwrap_or_else(|| plan::states(&comparison));
-    let request = match plan::request(pass, &desired, &states, comparison.sync) {
-        plan::Decided::Run(request) => *request,
-        plan::Decided::Nothing(failing) => {
-            return Ok(Done { desired, comparison, operation: None, waiting: held, failing, orphaned, drift: None });
-        }
-    };
-    if partial && !request.drift {
-        states = plan::states(&comparison);
-    }
-    let begins = !request.drift && !request.resumed;
-    if begins && let Some(sentence) = gate::waits_for_others(pass)? {
-        return Ok(Done {
-            desired,
-            comparison,
-            operation: None,
-            waiting: Some(sentence),
-            failing: None,
-            orphaned,
-            drift: None,
-        });
-    }
-    let plan = Box::pin(plan::plan(pass, &request, &desired, &states)).await?;
-    drop(states);
-    pass.timeline.mark("planned");
-    if request.automated && plan.is_empty() {
-        return Ok(Done { desired, comparison, operation: None, waiting: held, failing: None, orphaned, drift: None });
-    }
-    let approved = match gate::gate(pass, project.as_deref(), &request, &plan)? {
-        gate::Decided::Approved(approved) => approved,
-        gate::Decided::Waiting { sentence, until } => {
-            if let Some(until) = until {
-                pass.ctx.queue.push_after(pass.managed.id.clone(), Causes::of(Cause::Retry), until);
-            }
-            return Ok(Done {
-                desired,
-                comparison,
-                operation: None,
-                waiting: Some(sentence),
-                failing: None,
-                orphaned,
-                drift: None,
-            });
-        }
-    };
-    pass.timeline.mark("gated");
-    drop(plan);
-    let drifted = if request.drift { drift::in_words(&comparison) } else { None };
-    let mut performed = Box::pin(apply::apply(pass, &request, &approved)).await?;
-    if let Some(mut drifted) = drifted.filter(|_| performed.failure.is_none()) {
-        if !performed.taken_from.is_empty() {
-            let names: Vec<&str> = performed.taken_from.iter().map(String::as_str).collect();
-            drifted = format!("{drifted} (changed by {})", names.join(", "));
-        }
-        performed.message = format!("healed drift: {drifted}");
-        performed.healed = Some(drifted);
-    }
-    pass.timeline.mark("applied");
-    if !performed.dry_run {
-        comparison = Box::pin(compare::compare(pass, &desired)).await?;
-    }
-    Ok(Done { desired, comparison, operation: Some(performed), waiting: held, failing: None, orphaned, drift: None })
+    Ok(desired)
 }
 
 /// A commit that is wanted of an application that is pinned to another one has to wait, however well the application is.

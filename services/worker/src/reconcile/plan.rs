@@ -12,7 +12,7 @@ use engine::sync::{AutoInput, AutoSync, should_sync};
 use jiff::Timestamp;
 use resources::{
     Application, ApplicationSource, InitiatedBy, Object, ObjectKey, Operation, OperationPhase, OperationState,
-    SyncOperation, SyncResource, SyncStatus,
+    SyncOperation, SyncResource, SyncStatus, listed,
 };
 
 use super::compare::{Comparison, Resource};
@@ -88,7 +88,7 @@ pub fn recorded(application: &Application) -> (Option<ApplicationSource>, Vec<Ap
 /// The revisions that an operation asks for instead of those that the Application follows.
 pub fn asked_revisions(application: &Application) -> Vec<String> {
     let Some(sync) = asked(application).and_then(|operation| operation.sync.clone()) else { return Vec::new() };
-    if sync.revisions.is_empty() { vec![sync.revision] } else { sync.revisions }
+    listed(&sync.revision, &sync.revisions).to_vec()
 }
 
 /// Whether an operation was asked for at another revision than the one that the application follows.
@@ -96,8 +96,22 @@ pub fn is_at_another_revision(application: &Application) -> bool {
     asked_revisions(application).iter().any(|revision| !revision.is_empty())
 }
 
+/// What somebody asked for that is refused before anything is looked at.
+pub fn can_be_followed(application: &Application) -> Result<(), Stop> {
+    let sync = asked(application).and_then(|operation| operation.sync.as_ref());
+    if sync.is_some_and(|sync| !sync.manifests.is_empty()) {
+        return Err(Stop::sync(
+            "operation.sync.manifests brings manifests that are not in Git; push them and sync that commit instead",
+        ));
+    }
+    if is_terminated_between_tries(application) {
+        return Err(Stop::sync("the operation was terminated"));
+    }
+    Ok(())
+}
+
 /// Whether an operation that waits for its next try was terminated.
-pub fn is_terminated_between_tries(application: &Application) -> bool {
+fn is_terminated_between_tries(application: &Application) -> bool {
     let state = application.status.as_ref().and_then(|status| status.operation_state.as_ref());
     state.is_some_and(|state| state.phase == OperationPhase::Terminating && state.finished_at.is_some())
 }

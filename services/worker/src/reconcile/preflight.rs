@@ -8,7 +8,6 @@ use cluster::{ApplyOptions, ClusterError, Validate};
 use engine::plan::{Action, Plan, Step};
 use futures::{StreamExt as _, stream};
 use resources::{Object, ObjectKey};
-use serde_json::Value;
 
 use super::apply::as_written;
 use super::{Pass, Stop};
@@ -54,11 +53,8 @@ async fn unknown_kinds(pass: &Pass<'_>, plan: &Plan) -> Result<Vec<(ObjectKey, S
 
 /// Whether the operation brings the object's kind itself.
 fn is_defined(plan: &Plan, object: &Object) -> bool {
-    plan.steps().filter_map(|step| step.object.as_ref()).any(|candidate| {
-        let text = |pointer: &str| candidate.at(pointer).and_then(Value::as_str);
-        candidate.kind() == "CustomResourceDefinition"
-            && text("/spec/group") == Some(object.group())
-            && text("/spec/names/kind") == Some(object.kind())
+    plan.steps().any(|step| {
+        step.object.as_ref().and_then(Object::defines).is_some_and(|kind| kind == (object.group(), object.kind()))
     })
 }
 

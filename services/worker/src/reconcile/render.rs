@@ -196,18 +196,11 @@ async fn is_namespaced(pass: &Pass<'_>, object: &Object, all: &[Object]) -> Resu
     if let Some(kind) = kind_of(pass, object.group(), object.version(), object.kind()).await? {
         return Ok(kind.namespaced);
     }
-    let definition = all.iter().find(|candidate| {
-        candidate.kind() == "CustomResourceDefinition"
-            && candidate.at("/spec/group").and_then(|group| group.as_str()) == Some(object.group())
-            && candidate.at("/spec/names/kind").and_then(|kind| kind.as_str()) == Some(object.kind())
-    });
+    let definition = all.iter().find(|candidate| candidate.defines() == Some((object.group(), object.kind())));
     Ok(definition.is_none_or(|crd| crd.at("/spec/scope").and_then(|scope| scope.as_str()) != Some("Cluster")))
 }
 
 /// A kind as the cluster serves it, in the version asked for or else in any.
 pub async fn kind_of(pass: &Pass<'_>, group: &str, version: &str, kind: &str) -> Result<Option<ApiKind>, Stop> {
-    if let Some(found) = pass.ctx.cluster.kind(group, Some(version), kind).await? {
-        return Ok(Some(found));
-    }
-    Ok(None)
+    Ok(pass.ctx.cluster.kind(group, Some(version), kind).await?)
 }

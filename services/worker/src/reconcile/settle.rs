@@ -125,8 +125,7 @@ fn hooks_running(pass: &Pass<'_>, hooks: &[Hook], ended: &mut HashSet<ObjectKey>
             }
             HookOutcome::Failed { message } => return Err(Stop::sync(format!("hook {} failed: {message}", hook.key))),
             HookOutcome::Running { message } => {
-                let since =
-                    live.at("/metadata/creationTimestamp").and_then(|at| at.as_str()?.parse::<Timestamp>().ok());
+                let since = live.created_at();
                 let runs: Duration =
                     since.and_then(|since| Timestamp::now().duration_since(since).try_into().ok()).unwrap_or_default();
                 let message = if message.is_empty() { "running".to_owned() } else { message };

@@ -99,12 +99,9 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
 
 /// What Git wants and the settings of the system leave out.
 fn excluded(pass: &Pass<'_>, desired: &Desired) -> Option<String> {
-    let kinds: BTreeSet<(&str, &str)> = desired
-        .objects
-        .iter()
-        .map(|object| (object.group(), object.kind()))
-        .filter(|(group, kind)| pass.ctx.is_excluded(group, kind))
-        .collect();
+    let mut kinds: BTreeSet<(&str, &str)> =
+        desired.objects.iter().map(|object| (object.group(), object.kind())).collect();
+    kinds.retain(|(group, kind)| pass.ctx.is_excluded(group, kind));
     let named: Vec<String> = kinds
         .iter()
         .map(|(group, kind)| if group.is_empty() { (*kind).to_owned() } else { format!("{group}/{kind}") })

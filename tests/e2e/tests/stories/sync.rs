@@ -38,8 +38,7 @@ fn hook(phase: &str) -> Value {
 }
 
 fn created(object: &Object) -> Timestamp {
-    let text = object.at("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default();
-    text.parse().unwrap_or_default()
+    object.created_at().unwrap_or_default()
 }
 
 async fn live(stage: &Stage, kind: &str, name: &str) -> Result<Object> {
