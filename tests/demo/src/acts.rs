@@ -119,7 +119,7 @@ async fn unfold(stage: &mut Stage) -> anyhow::Result<Missing> {
     if deployed.is_some() {
         seen.0.push("prod: the gateway was deployed before anybody approved".into());
     }
-    println!("  maria approves: lockstep app approve gateway-prod");
+    println!("  maria approves {}, as lockstep app approve gateway-prod does", &commit[..7]);
     let approved = json!({ "metadata": { "annotations": { "lockstep.dev/approved": format!("{commit} by maria") } } });
     prod.cluster
         .merge_patch(&ObjectKey::new("argoproj.io", "Application", "argocd", "gateway-prod"), &approved)

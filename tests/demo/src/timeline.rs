@@ -30,7 +30,8 @@ pub async fn print(stage: &Stage, place: &Place, repository: &str, commit: &str,
             ["received", "confirmed", "routed", "rendered", "applied", "healthy", "check posted"]
                 .contains(&name.as_str())
         })
-        .map(|(name, at)| format!("{name} {:.1}", to_millis(at - start)))
+        // Messages carry whole milliseconds, so what came at once can seem to have come before.
+        .map(|(name, at)| format!("{name} {:.1}", to_millis((at - start).max(0))))
         .collect();
     println!("  {application:14} {} (ms)", line.join(" → "));
 }
