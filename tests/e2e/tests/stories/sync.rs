@@ -368,10 +368,13 @@ async fn what_cannot_end_well_is_not_begun() -> Result<()> {
     stage.site().apply(by_hand).await?;
     shop.git.write("app/config.yaml", config_map("shop", "3"))?;
     says(&stage, &shop, "shop", "success", "healthy").await?;
-    let application = stage.site().application("shop").await.map_err(anyhow::Error::msg)?;
-    let results = application.at("/status/operationState/syncResult/resources").map(Value::to_string);
-    let results = results.unwrap_or_default();
-    ensure!(results.contains("took .data.content from team"), "{results}");
+    until("the operation tells from whom it took the field", async || {
+        let application = stage.site().application("shop").await?;
+        let results = application.at("/status/operationState/syncResult/resources").map(Value::to_string);
+        let results = results.unwrap_or_default();
+        if results.contains("took .data.content from team") { Ok(()) } else { Err(results) }
+    })
+    .await?;
     stage.strike().await
 }
 
