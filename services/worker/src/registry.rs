@@ -45,7 +45,7 @@ pub struct State {
     /// The last render, ready to be compared.
     pub desired: Option<Arc<Desired>>,
     /// The last comparison, of which the next one takes what has not changed.
-    pub compared: Option<Arc<Compared>>,
+    pub compared: Option<Box<Compared>>,
     /// Since when the application is in sync but not yet healthy.
     pub settling_since: Option<jiff::Timestamp>,
     /// How often in a row a pass could not come to an end.

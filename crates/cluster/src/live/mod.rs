@@ -4,7 +4,7 @@ mod changes;
 mod store;
 mod writing;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -175,6 +175,12 @@ impl LiveStore {
     /// How many objects an owner has.
     pub fn count_owned_by(&self, owner: &str) -> usize {
         self.store().count_owned_by(owner)
+    }
+
+    /// The objects of an owner that came, changed or went since the last call, by our own writes, too; `None`: too many to name.
+    /// Taken before the objects are looked at, it misses none. What an owner lost with its last object is not among them.
+    pub fn take_touched(&self, owner: &str) -> Option<HashSet<ObjectKey>> {
+        self.inner.shared.store.write().unwrap_or_else(PoisonError::into_inner).take_touched(owner)
     }
 
     /// Whether one of these managers owns fields of an object that are to become ours, for

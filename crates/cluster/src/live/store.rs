@@ -1,9 +1,11 @@
 //! What is known of the live objects, without any I/O: which event is news and which is old.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use resources::{Object, ObjectKey};
+use serde_json::Value;
 
 use crate::migrate::{is_taken, others};
 
@@ -34,8 +36,8 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Drops what only costs memory: managed fields of managers that nobody asks about. Their names are kept, since
-    /// migration asks for them. Of a Secret's values nothing but digests stays.
+    /// Drops what only costs memory: managed fields of managers that have written nothing since we did. Their names are kept,
+    /// since migration asks for them. Of a Secret's values nothing but digests stays.
     pub(crate) fn new(mut object: Object, keep: &[String], ours: &str) -> Self {
         let managers = others(&object, ours).map(Box::from).collect();
         lean(&mut object, keep);
@@ -44,11 +46,45 @@ impl Kept {
     }
 }
 
+/// Above so many it is no longer worth to name them.
+const MOST_TOUCHED: usize = 256;
+
+/// What an owner has.
+#[derive(Default)]
+struct Owned {
+    keys: BTreeSet<ObjectKey>,
+    touched: Touched,
+}
+
+/// Objects that came, changed or went, by whosever hand, since somebody last asked.
+enum Touched {
+    These(HashSet<ObjectKey>),
+    TooMany,
+}
+
+impl Default for Touched {
+    fn default() -> Self {
+        Self::These(HashSet::new())
+    }
+}
+
+impl Touched {
+    fn add(&mut self, key: &ObjectKey) {
+        match self {
+            Self::These(keys) if keys.len() < MOST_TOUCHED => {
+                keys.insert(key.clone());
+            }
+            Self::These(_) => *self = Self::TooMany,
+            Self::TooMany => {}
+        }
+    }
+}
+
 /// All owned objects of the watched kinds.
 #[derive(Default)]
 pub(crate) struct Store {
     objects: HashMap<ObjectKey, Entry>,
-    owners: HashMap<Arc<str>, BTreeSet<ObjectKey>>,
+    owners: HashMap<Arc<str>, Owned>,
     /// By group and kind: the newest version up to which the watch has told everything.
     seen: HashMap<(String, String), String>,
 }
@@ -65,12 +101,21 @@ impl Store {
     }
 
     pub(crate) fn owned_by(&self, owner: &str) -> Vec<Arc<Object>> {
-        let keys = self.owners.get(owner).into_iter().flatten();
+        let keys = self.owners.get(owner).into_iter().flat_map(|owned| &owned.keys);
         keys.filter_map(|key| self.get(key)).collect()
     }
 
     pub(crate) fn count_owned_by(&self, owner: &str) -> usize {
-        self.owners.get(owner).map_or(0, |keys| keys.len())
+        self.owners.get(owner).map_or(0, |owned| owned.keys.len())
+    }
+
+    /// See [`super::LiveStore::take_touched`].
+    pub(crate) fn take_touched(&mut self, owner: &str) -> Option<HashSet<ObjectKey>> {
+        let Some(owned) = self.owners.get_mut(owner) else { return Some(HashSet::new()) };
+        match std::mem::take(&mut owned.touched) {
+            Touched::These(keys) => Some(keys),
+            Touched::TooMany => None,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -85,7 +130,7 @@ impl Store {
         objects: Vec<(Kept, String)>,
     ) -> Vec<LiveChange> {
         let mut changes = Vec::new();
-        let listed: std::collections::HashSet<ObjectKey> = objects.iter().map(|(kept, _)| kept.object.key()).collect();
+        let listed: HashSet<ObjectKey> = objects.iter().map(|(kept, _)| kept.object.key()).collect();
         let gone: Vec<ObjectKey> = self
             .objects
             .iter()
@@ -177,7 +222,9 @@ impl Store {
             }
         }
         let object = Arc::new(object);
-        self.owners.entry(owner.clone()).or_default().insert(key.clone());
+        let owned = self.owners.entry(owner.clone()).or_default();
+        owned.touched.add(&key);
+        owned.keys.insert(key.clone());
         self.objects.insert(key.clone(), Entry { object: object.clone(), owner: owner.clone(), managers });
         changes.push(LiveChange { key, owner, object: Some(object) });
         changes
@@ -185,9 +232,10 @@ impl Store {
 
     fn remove(&mut self, key: &ObjectKey) -> Option<LiveChange> {
         let entry = self.objects.remove(key)?;
-        if let Some(keys) = self.owners.get_mut(&entry.owner) {
-            keys.remove(key);
-            if keys.is_empty() {
+        if let Some(owned) = self.owners.get_mut(&entry.owner) {
+            owned.touched.add(key);
+            owned.keys.remove(key);
+            if owned.keys.is_empty() {
                 self.owners.remove(&entry.owner);
             }
         }
@@ -204,18 +252,31 @@ pub(crate) fn newer(a: &str, b: &str) -> bool {
     }
 }
 
+/// Keeps the managed fields of these managers, and of those others that have written since they last did: with them it can be
+/// told who changed what.
 fn lean(object: &mut Object, managers: &[String]) {
-    let Some(metadata) = object.0.get_mut("metadata").and_then(serde_json::Value::as_object_mut) else { return };
-    if let Some(fields) = metadata.get_mut("managedFields").and_then(serde_json::Value::as_array_mut) {
-        fields.retain(|entry| {
-            let manager = entry.get("manager").and_then(serde_json::Value::as_str);
-            manager.is_some_and(|manager| managers.iter().any(|ours| ours == manager))
-        });
+    let Some(metadata) = object.0.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    if let Some(fields) = metadata.get_mut("managedFields").and_then(Value::as_array_mut) {
+        let is_kept = |entry: &Value| {
+            let manager = entry.get("manager").and_then(Value::as_str);
+            manager.is_some_and(|manager| managers.iter().any(|kept| kept == manager))
+        };
+        let last = fields.iter().filter(|entry| is_kept(entry)).filter_map(written_at).max();
+        let is_later = |entry: &Value| {
+            let status = entry.get("subresource").and_then(Value::as_str) == Some("status");
+            // They are told to the second.
+            !status && last.is_some() && written_at(entry) >= last
+        };
+        fields.retain(|entry| is_kept(entry) || is_later(entry));
         fields.shrink_to_fit();
         if fields.is_empty() {
             metadata.shift_remove("managedFields");
         }
     }
+}
+
+fn written_at(entry: &Value) -> Option<Timestamp> {
+    entry.get("time")?.as_str()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -330,6 +391,53 @@ mod tests {
         lean(&mut object, &[]);
         assert_eq!(object.at("/metadata/managedFields"), None);
         assert_eq!(object.at("/status/x"), Some(&1.into()));
+    }
+
+    #[test]
+    fn the_fields_of_those_who_wrote_after_us_are_kept() {
+        let entry = |manager: &str, second: u32, subresource: &str| {
+            json!({"manager": manager, "subresource": subresource,
+            "time": format!("2026-01-05T12:00:{second:02}Z"), "fieldsV1": {}})
+        };
+        let cases = [
+            (vec![entry("lockstep", 5, ""), entry("kubectl", 4, "")], "lockstep"),
+            (vec![entry("lockstep", 5, ""), entry("kubectl", 5, "")], "lockstep kubectl"),
+            (vec![entry("kubectl", 7, ""), entry("lockstep", 5, ""), entry("hpa", 6, "scale")], "kubectl lockstep hpa"),
+            (vec![entry("lockstep", 5, ""), entry("kube-controller-manager", 9, "status")], "lockstep"),
+            (vec![entry("kubectl", 7, "")], ""),
+        ];
+        for (entries, kept) in cases {
+            let mut object = Object(json!({"metadata": {"managedFields": entries}}));
+            lean(&mut object, &["lockstep".to_owned()]);
+            let left = object.at("/metadata/managedFields").and_then(Value::as_array).cloned().unwrap_or_default();
+            let left: Vec<&str> = left.iter().filter_map(|entry| entry["manager"].as_str()).collect();
+            assert_eq!(left.join(" "), kept, "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_touched_is_told_once() {
+        let touched = |store: &mut Store, owner: &str| {
+            store.take_touched(owner).map(|keys| {
+                let mut names: Vec<String> = keys.into_iter().map(|key| key.name).collect();
+                names.sort();
+                names.join(" ")
+            })
+        };
+        let mut store = listed(&[("a", 5, "app"), ("b", 5, "app"), ("c", 5, "other")], "5");
+        assert_eq!(touched(&mut store, "app"), Some("a b".into()));
+        assert_eq!(touched(&mut store, "app"), Some(String::new()));
+        store.changed(kept("a", 6), "app");
+        store.record(kept("a", 7), Some("app"));
+        assert_eq!(touched(&mut store, "app"), Some("a".into()), "our own writes, too");
+        store.changed(kept("a", 8), "other");
+        store.lost(&object("c", 9));
+        assert_eq!((touched(&mut store, "app"), touched(&mut store, "other")), (Some("a".into()), Some("a c".into())));
+        assert_eq!(touched(&mut store, "nobody"), Some(String::new()));
+        let many = (0..=MOST_TOUCHED).map(|number| (kept(&number.to_string(), 20), "app".to_owned())).collect();
+        store.restarted(&kind(), "20", many);
+        assert_eq!(touched(&mut store, "app"), None, "too many to name");
+        assert_eq!(touched(&mut store, "app"), Some(String::new()));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! *Apply*: carries out a plan that was approved, wave by wave; each wave waits until the one before it is healthy.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +49,6 @@ pub struct Performed {
     pub failure: Option<String>,
     /// What it did, in a sentence.
     pub message: String,
-    /// The managers that had set fields otherwise.
-    pub taken_from: BTreeSet<String>,
     /// What had drifted and was repaired.
     pub healed: Option<String>,
     /// Nothing was stored.
@@ -71,22 +68,19 @@ impl Performed {
 
 impl Performed {
     /// It repaired what had drifted, which is said with who had changed it.
-    pub fn tell_healed(&mut self, mut drifted: String) {
-        if self.failure.is_some() {
-            return;
+    pub fn tell_healed(&mut self, drifted: String) {
+        if self.failure.is_none() {
+            self.message = format!("healed drift: {drifted}");
+            self.healed = Some(drifted);
         }
-        if !self.taken_from.is_empty() {
-            let names: Vec<&str> = self.taken_from.iter().map(String::as_str).collect();
-            drifted = format!("{drifted} (changed by {})", names.join(", "));
-        }
-        self.message = format!("healed drift: {drifted}");
-        self.healed = Some(drifted);
     }
 }
 
 struct Work<'a, 'p> {
     pass: &'a Pass<'p>,
     dry_run: bool,
+    /// Whose fields it takes has to be asked for.
+    asks: bool,
     /// A person asked for it.
     manual: bool,
     /// Namespaces that the plan creates.
@@ -96,7 +90,6 @@ struct Work<'a, 'p> {
     created: u32,
     changed: u32,
     pruned: u32,
-    taken_from: BTreeSet<String>,
 }
 
 /// Carries out the plan. Errors are for what ends the pass; what the cluster refuses is the operation's result.
@@ -107,6 +100,8 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
     let mut work = Work {
         pass,
         dry_run: sync.dry_run,
+        // The comparison that found a drift tells who changed what.
+        asks: !request.drift,
         manual: !request.automated,
         namespaces: created_namespaces(plan),
         started: request.started,
@@ -114,7 +109,6 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
         created: 0,
         changed: 0,
         pruned: 0,
-        taken_from: BTreeSet::new(),
     };
     let permitted = work.preflight(plan).await;
     let begun = permitted.is_ok();
@@ -152,7 +146,6 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
         pruned: work.pruned,
         failure,
         message,
-        taken_from: work.taken_from,
         healed: None,
         dry_run: sync.dry_run,
         selective: !sync.resources.is_empty(),
@@ -243,8 +236,8 @@ impl Work<'_, '_> {
         self.prune(&wave.prune, &phase).await?;
         for tier in tiers(&wave.apply) {
             let pass = self.pass;
-            let dry_run = self.dry_run;
-            let writes: Vec<_> = tier.iter().map(|step| perform_patiently(pass, step, dry_run)).collect();
+            let manner = Manner { dry_run: self.dry_run, asks: self.asks };
+            let writes: Vec<_> = tier.iter().map(|step| perform_patiently(pass, step, manner)).collect();
             let outcomes: Vec<Result<Applied, ClusterError>> = stream::iter(writes).buffered(PARALLEL).collect().await;
             self.take(tier.iter().zip(outcomes).collect(), &phase)?;
             if !self.dry_run {
@@ -308,7 +301,6 @@ impl Work<'_, '_> {
                     };
                     let version = applied.object.version().to_owned();
                     let mut message = format!("{} {done}", step.key);
-                    self.taken_from.extend(applied.taken.iter().map(|field| field.manager.clone()));
                     if let Some(taken) = taken(&applied) {
                         message = format!("{message}; {taken}");
                     }
@@ -602,11 +594,18 @@ async fn delete_patiently<'s>(
     (step, patiently(|| pass.writer.delete(&step.key, &options)).await)
 }
 
-async fn perform_patiently(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied, ClusterError> {
-    patiently(|| perform(pass, step, dry_run)).await
+/// How an operation writes.
+#[derive(Clone, Copy)]
+struct Manner {
+    dry_run: bool,
+    asks: bool,
 }
 
-async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied, ClusterError> {
+async fn perform_patiently(pass: &Pass<'_>, step: &Step, manner: Manner) -> Result<Applied, ClusterError> {
+    patiently(|| perform(pass, step, manner)).await
+}
+
+async fn perform(pass: &Pass<'_>, step: &Step, Manner { dry_run, asks }: Manner) -> Result<Applied, ClusterError> {
     let cluster = &pass.writer;
     let Some(object) = &step.object else {
         return Err(ClusterError::Config(format!("the plan has no manifest for {}", step.key)));
@@ -622,7 +621,7 @@ async fn perform(pass: &Pass<'_>, step: &Step, dry_run: bool) -> Result<Applied,
         live_version: live.as_ref().map(|live| live.resource_version().to_owned()),
         needs_migration: live.is_some() && pass.ctx.live.needs_migration(&step.key, &predecessors),
         migrate_from: predecessors,
-        tell_taken: live.is_some(),
+        tell_taken: asks && live.is_some(),
         ..ApplyOptions::default()
     };
     if let Some(hook) = &step.hook

@@ -1,6 +1,7 @@
 //! *Compare*: what is desired with what is live.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use cluster::ApplyOptions;
@@ -50,16 +51,24 @@ pub struct Resource {
 /// change of one object costs what that one costs.
 #[derive(Debug)]
 pub struct Compared {
-    spec: String,
+    desired: Arc<Desired>,
     settings: Arc<Settings>,
-    resources: Vec<Arc<Resource>>,
+    comparison: Comparison,
+    /// Where each object stands, by the hash of its key.
+    places: Box<[(u64, usize)]>,
+    /// How many of the objects are the application's own.
+    owned: usize,
+    /// Nothing but its own objects decides: with those that were touched it can be brought up to date.
+    closed: bool,
 }
 
 /// The application as a whole.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// Each of its objects, desired ones first, in the order of the render.
-    pub resources: Vec<Arc<Resource>>,
+    pub resources: Arc<Vec<Arc<Resource>>>,
+    /// The places of those that are out of sync.
+    out: BTreeSet<usize>,
     /// In sync or not.
     pub sync: SyncStatus,
     /// How well it is.
@@ -67,26 +76,48 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    fn new(resources: Vec<Arc<Resource>>) -> Self {
+        let health = aggregated(&resources);
+        let out = (0..resources.len()).filter(|&place| is_out(&resources[place])).collect();
+        let mut comparison = Self { resources: Arc::new(resources), out, sync: SyncStatus::Synced, health };
+        comparison.sum();
+        comparison
+    }
+
+    fn sum(&mut self) {
+        self.sync = if self.out.is_empty() { SyncStatus::Synced } else { SyncStatus::OutOfSync };
+    }
+
+    /// One object is another one now.
+    fn replace(&mut self, place: usize, resource: Arc<Resource>) {
+        if is_out(&resource) {
+            self.out.insert(place);
+        } else {
+            self.out.remove(&place);
+        }
+        Arc::make_mut(&mut self.resources)[place] = resource;
+        self.sum();
+    }
+
     /// Judges the application again, after more is known of an object's health.
     pub fn judge(&mut self) {
         self.health = aggregated(&self.resources);
     }
 
+    /// The objects that are out of sync.
+    pub fn out(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.out.iter().filter_map(|&place| self.resources.get(place))
+    }
+
     /// How many objects are left to be pruned, if nothing else is out of sync.
     pub fn only_unpruned(&self) -> Option<usize> {
-        let out: Vec<&Resource> = self
-            .resources
-            .iter()
-            .map(Arc::as_ref)
-            .filter(|resource| resource.status == SyncStatus::OutOfSync)
-            .collect();
-        (!out.is_empty() && out.iter().all(|resource| resource.requires_pruning)).then_some(out.len())
+        let all = !self.out.is_empty() && self.out().all(|resource| resource.requires_pruning);
+        all.then_some(self.out.len())
     }
 
     /// The first object that is out of sync and how, in a sentence.
     pub fn first_difference(&self) -> String {
-        let out = |resource: &&Arc<Resource>| resource.status == SyncStatus::OutOfSync;
-        let Some(first) = self.resources.iter().find(out) else { return String::new() };
+        let Some(first) = self.out().next() else { return String::new() };
         match &first.difference {
             _ if first.requires_pruning => format!("{} is not in Git", first.key),
             Some(difference) => format!("{} {difference}", first.key),
@@ -107,10 +138,7 @@ impl Comparison {
 
     /// Why the application cannot be as Git wants it: another one has an object and wants it otherwise.
     pub fn contested(&self) -> Option<String> {
-        let out = self
-            .resources
-            .iter()
-            .find(|resource| resource.held_by.is_some() && resource.status == SyncStatus::OutOfSync)?;
+        let out = self.out().find(|resource| resource.held_by.is_some())?;
         let owner = out.held_by.as_ref()?;
         let difference = out.difference.as_ref().map(|difference| format!(": {difference}")).unwrap_or_default();
         Some(format!(
@@ -121,8 +149,12 @@ impl Comparison {
 
     #[cfg(test)]
     pub(crate) fn for_test(sync: SyncStatus, status: resources::HealthStatus, message: &str) -> Self {
-        Self { resources: Vec::new(), sync, health: Health::new(status, message) }
+        Self { sync, health: Health::new(status, message), ..Self::new(Vec::new()) }
     }
+}
+
+fn is_out(resource: &Resource) -> bool {
+    resource.status == SyncStatus::OutOfSync
 }
 
 /// What the last render wanted, if nothing but live objects has changed since.
@@ -142,17 +174,85 @@ pub fn remembered(pass: &Pass<'_>) -> Option<Arc<Desired>> {
     (desired.spec == spec_hash(pass)).then_some(desired)
 }
 
-/// Compares all objects of the application.
-pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, Stop> {
+/// Compares the objects of the application: all of them, or where the rest is known only those that were touched since.
+pub async fn compare(pass: &Pass<'_>, desired: &Arc<Desired>) -> Result<Comparison, Stop> {
     let settings = pass.ctx.customizations.get();
-    let earlier = earlier(pass, desired, &settings);
+    let owner = pass.tracking_name();
+    // Before anything is looked at, so that what is touched from now on is for the next time.
+    let touched = pass.ctx.live.take_touched(&owner);
+    let mut known = pass.managed.state().compared.take();
+    if let Some(compared) = &mut known
+        && let Some(touched) = touched
+        && compared.is_of(pass, desired, &settings)
+        && update(pass, &owner, compared, touched).await?
+    {
+        let comparison = compared.comparison.clone();
+        pass.managed.state().compared = known;
+        return Ok(comparison);
+    }
+    let earlier = known.as_ref().map(|compared| compared.earlier(pass, desired, &settings)).unwrap_or_default();
+    drop(known);
+    let (comparison, closed) = whole(pass, desired, &owner, earlier).await?;
+    let compared = Compared {
+        desired: desired.clone(),
+        settings,
+        places: places(&comparison.resources),
+        owned: comparison.resources.iter().filter(|resource| resource.owned).count(),
+        closed,
+        comparison: comparison.clone(),
+    };
+    {
+        let mut state = pass.managed.state();
+        let shared = |resource: &Arc<Resource>| resource.desired.is_some() && resource.held_by.is_some();
+        state.shares = comparison.resources.iter().any(shared);
+        state.compared = Some(Box::new(compared));
+    }
+    Ok(comparison)
+}
+
+/// Compares what was touched; `false`: not everything can be told from that.
+async fn update(
+    pass: &Pass<'_>,
+    owner: &str,
+    compared: &mut Compared,
+    touched: HashSet<ObjectKey>,
+) -> Result<bool, Stop> {
+    let mut unwell = false;
+    for key in touched {
+        let Some(place) = compared.place_of(&key) else { return Ok(false) };
+        let before = compared.comparison.resources[place].clone();
+        let Some(desired) = &before.desired else { return Ok(false) };
+        let live = pass.ctx.live.get(&key);
+        if live.is_none() && may_be_unowned(pass, desired) {
+            return Ok(false);
+        }
+        let after = compare_one(pass, owner, key, desired, live, pass.rules()).await?;
+        if after.held_by.is_some() {
+            return Ok(false);
+        }
+        unwell |= before.health != after.health || before.live.is_none() != after.live.is_none();
+        compared.owned = compared.owned + usize::from(after.owned) - usize::from(before.owned);
+        compared.comparison.replace(place, Arc::new(after));
+    }
+    if unwell {
+        compared.comparison.judge();
+    }
+    Ok(compared.owned == pass.ctx.live.count_owned_by(owner))
+}
+
+/// Compares everything that is desired or owned. Tells, too, whether nothing but the application's own objects decided.
+async fn whole(
+    pass: &Pass<'_>,
+    desired: &Arc<Desired>,
+    owner: &str,
+    earlier: Earlier,
+) -> Result<(Comparison, bool), Stop> {
     if !pass.scope.remembered || earlier.is_empty() {
         watch_kinds(pass, desired).await?;
     }
     let rules = pass.rules();
-    let owner = pass.tracking_name();
     let mut resources = Vec::with_capacity(desired.objects.len());
-    let unowned = unowned(pass, desired).await?;
+    let (unowned, asked) = unowned(pass, desired).await?;
     for object in &desired.objects {
         if let Some(known) = earlier.get(&place(object)).filter(|known| is_unchanged(pass, known, &unowned)) {
             resources.push((*known).clone());
@@ -163,14 +263,16 @@ pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, S
         }
         let key = object.key();
         let live = pass.ctx.live.get(&key).or_else(|| unowned.get(&key).cloned());
-        resources.push(Arc::new(compare_one(pass, &owner, key, object, live, rules).await?));
+        resources.push(Arc::new(compare_one(pass, owner, key, object, live, rules).await?));
     }
     drop(earlier);
+    let mut closed = !asked && resources.iter().all(|resource| resource.held_by.is_none());
     // Those that are desired are all that it owns, most of the time.
-    if resources.iter().filter(|resource| resource.owned).count() != pass.ctx.live.count_owned_by(&owner) {
+    if resources.iter().filter(|resource| resource.owned).count() != pass.ctx.live.count_owned_by(owner) {
+        closed = false;
         let wanted: HashSet<ObjectKey> = resources.iter().map(|resource| resource.key.clone()).collect();
         let mut left: Vec<(ObjectKey, Arc<Object>)> =
-            pass.ctx.live.owned_by(&owner).into_iter().map(|live| (live.key(), live)).collect();
+            pass.ctx.live.owned_by(owner).into_iter().map(|live| (live.key(), live)).collect();
         left.retain(|(key, _)| !wanted.contains(key) && !pass.ctx.is_excluded(&key.group, &key.kind));
         let keys: Vec<&ObjectKey> = left.iter().map(|(key, _)| key).collect();
         let mut heirs = shared::heirs(pass.ctx, &pass.managed.id, &keys);
@@ -179,35 +281,51 @@ pub async fn compare(pass: &Pass<'_>, desired: &Desired) -> Result<Comparison, S
             resources.push(Arc::new(extraneous(pass, key, live, heir)));
         }
     }
-    {
-        let mut state = pass.managed.state();
-        state.shares = resources.iter().any(|resource| resource.desired.is_some() && resource.held_by.is_some());
-        let spec = desired.spec.clone();
-        state.compared = Some(Arc::new(Compared { spec, settings, resources: resources.clone() }));
-    }
-    let sync = if resources.iter().any(|resource| resource.status == SyncStatus::OutOfSync) {
-        SyncStatus::OutOfSync
-    } else {
-        SyncStatus::Synced
-    };
-    let health = aggregated(&resources);
-    Ok(Comparison { resources, sync, health })
+    Ok((Comparison::new(resources), closed))
 }
 
 type Earlier = HashMap<usize, Arc<Resource>>;
 
-/// What was known of each desired object, if the same rules hold.
-fn earlier(pass: &Pass<'_>, desired: &Desired, settings: &Arc<Settings>) -> Earlier {
-    if pass.causes.has(Cause::HardRefresh) {
-        return Earlier::new();
+impl Compared {
+    /// Whether what was touched since is all that may be otherwise now.
+    fn is_of(&self, pass: &Pass<'_>, desired: &Arc<Desired>, settings: &Arc<Settings>) -> bool {
+        let looked = pass.scope.remembered || pass.scope.compared;
+        self.closed
+            && looked
+            && !pass.causes.has(Cause::HardRefresh)
+            && Arc::ptr_eq(&self.desired, desired)
+            && Arc::ptr_eq(&self.settings, settings)
     }
-    let compared = pass.managed.state().compared.clone();
-    let Some(compared) = compared else { return Earlier::new() };
-    if compared.spec != desired.spec || !Arc::ptr_eq(&compared.settings, settings) {
-        return Earlier::new();
+
+    /// What was known of each desired object, if the same rules hold.
+    fn earlier(&self, pass: &Pass<'_>, desired: &Desired, settings: &Arc<Settings>) -> Earlier {
+        let same = self.desired.spec == desired.spec && Arc::ptr_eq(&self.settings, settings);
+        if !same || pass.causes.has(Cause::HardRefresh) {
+            return Earlier::new();
+        }
+        let known = self.comparison.resources.iter();
+        known.filter_map(|resource| Some((place(resource.desired.as_ref()?), resource.clone()))).collect()
     }
-    let known = compared.resources.iter();
-    known.filter_map(|resource| Some((place(resource.desired.as_ref()?), resource.clone()))).collect()
+
+    fn place_of(&self, key: &ObjectKey) -> Option<usize> {
+        let hash = hash(key);
+        let first = self.places.partition_point(|(known, _)| *known < hash);
+        let mut same = self.places[first..].iter().take_while(|(known, _)| *known == hash).map(|(_, place)| *place);
+        same.find(|&place| self.comparison.resources[place].key == *key)
+    }
+}
+
+fn places(resources: &[Arc<Resource>]) -> Box<[(u64, usize)]> {
+    let mut places: Box<[_]> =
+        resources.iter().enumerate().map(|(place, resource)| (hash(&resource.key), place)).collect();
+    places.sort_unstable();
+    places
+}
+
+fn hash(key: &ObjectKey) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Tells a desired object from every other one for as long as somebody holds it.
@@ -256,24 +374,29 @@ async fn watch_kinds(pass: &Pass<'_>, desired: &Desired) -> Result<(), Stop> {
     Ok(pass.ctx.watch_kinds(&kinds).await?)
 }
 
-/// Objects that exist and that no application owns yet: the store drops them, so they are asked for, where it matters. An
-/// apply that follows anyway takes them over as they are, and spares the calls.
-async fn unowned(pass: &Pass<'_>, desired: &Desired) -> Result<HashMap<ObjectKey, Arc<Object>>, Stop> {
-    let automated = pass.application.spec.automated().is_some();
-    let all_are = is_rewritten(pass.application.spec.sync_options().iter().map(String::as_str));
-    let replaces = |object: &Object| {
-        all_are || object.annotation(annotations::SYNC_OPTIONS).is_some_and(|own| is_rewritten(own.split(',')))
-    };
+/// Objects that exist and that no application owns yet: the store drops them, so they are asked for, where it matters. Tells, too,
+/// whether any was asked for.
+async fn unowned(pass: &Pass<'_>, desired: &Desired) -> Result<(HashMap<ObjectKey, Arc<Object>>, bool), Stop> {
     let mut gets = Vec::new();
     let compared = |object: &Object| !pass.ctx.is_excluded(object.group(), object.kind());
-    for object in desired.objects.iter().filter(|object| (!automated || replaces(object)) && compared(object)) {
+    for object in desired.objects.iter().filter(|object| may_be_unowned(pass, object) && compared(object)) {
         let key = object.key();
         if !key.name.is_empty() && pass.ctx.live.get(&key).is_none() {
             gets.push(read(pass, key, object.version().to_owned()));
         }
     }
+    let asked = !gets.is_empty();
     let found: Vec<_> = stream::iter(gets).buffer_unordered(READS).try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
+    Ok((found.into_iter().flatten().collect(), asked))
+}
+
+/// Whether it matters that an object may exist that nobody owns: an apply that follows anyway takes it over as it is, and spares
+/// the question.
+fn may_be_unowned(pass: &Pass<'_>, object: &Object) -> bool {
+    let spec = &pass.application.spec;
+    spec.automated().is_none()
+        || is_rewritten(spec.sync_options().iter().map(String::as_str))
+        || object.annotation(annotations::SYNC_OPTIONS).is_some_and(|own| is_rewritten(own.split(',')))
 }
 
 /// Whether an object with these options is not applied to but replaced.

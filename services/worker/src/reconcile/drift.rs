@@ -1,12 +1,9 @@
 //! Drift in words: which fields of which objects are not as the synced commit wants them, who changed them and when.
 
-use std::sync::Arc;
+use resources::{OperationState, SyncOperation, listed};
 
-use engine::compare::compare;
-use resources::{OperationState, SyncOperation, SyncStatus, listed};
-
-use super::Pass;
 use super::compare::{Comparison, Resource};
+use super::{Done, Pass};
 use crate::registry::Desired;
 use crate::tracker::{Conclusion, Verdict};
 
@@ -17,39 +14,20 @@ const MOST: usize = 5;
 
 /// The objects that differ from Git, if the application has been synced to these commits before: then the cluster has changed,
 /// and not Git.
-pub async fn sentence(pass: &Pass<'_>, desired: &Desired, comparison: &mut Comparison) -> Option<String> {
+pub fn sentence(pass: &Pass<'_>, done: &Done) -> Option<String> {
     let application = pass.managed.application();
     let last = application.status.as_ref()?.operation_state.as_ref()?;
-    if !was_synced(last, desired) {
-        return None;
-    }
-    attribute(pass, comparison).await;
-    in_words(comparison)
-}
-
-/// Asks who changed the objects that are named. The store keeps no fields of others, so they are read once more; what cannot be
-/// read stays without a name.
-pub async fn attribute(pass: &Pass<'_>, comparison: &mut Comparison) {
-    let drifted = |resource: &&mut Arc<Resource>| is_drifted(resource) && resource.live.is_some();
-    for resource in comparison.resources.iter_mut().filter(drifted).take(MOST) {
-        let (Some(desired), Ok(Some(whole))) = (&resource.desired, pass.ctx.cluster.get(&resource.key).await) else {
-            continue;
-        };
-        let difference = compare(desired, Some(&whole), pass.rules());
-        if !difference.is_empty() {
-            Arc::make_mut(resource).difference = Some(difference);
-        }
-    }
+    if was_synced(last, &done.desired) { in_words(&done.comparison) } else { None }
 }
 
 fn is_drifted(resource: &Resource) -> bool {
     let wanted = resource.desired.is_some() && resource.difference.is_some();
-    wanted && resource.status == SyncStatus::OutOfSync && resource.held_by.is_none() && !resource.hook
+    wanted && resource.held_by.is_none() && !resource.hook
 }
 
 /// What of the live objects differs from what is desired.
 pub fn in_words(comparison: &Comparison) -> Option<String> {
-    let mut changed = comparison.resources.iter().filter(|resource| is_drifted(resource)).filter_map(|resource| {
+    let mut changed = comparison.out().filter(|resource| is_drifted(resource)).filter_map(|resource| {
         // What was deleted cannot say by whom.
         let deleted = resource.live.is_none();
         let text = if deleted { "was deleted".to_owned() } else { resource.difference.as_ref()?.to_string() };

@@ -23,14 +23,18 @@ pub type Causes = HashMap<ObjectKey, (Instant, Option<String>)>;
 
 /// Adds to the health of workloads what their pods say. What cannot be asked for is left out.
 pub async fn explain(pass: &Pass<'_>, comparison: &mut Comparison) {
-    let mut asked = 0;
+    let resources = &comparison.resources;
+    let places = (0..resources.len()).filter(|&place| is_unwell(&resources[place])).take(MOST);
+    let places: Vec<usize> = places.collect();
+    if places.is_empty() {
+        pass.managed.state().causes = None;
+        return;
+    }
     let mut known = pass.managed.state().causes.take().unwrap_or_default();
     known.retain(|_, (at, _)| at.elapsed() < LIFETIME);
-    for resource in comparison.resources.iter_mut().filter(|resource| is_unwell(resource)) {
-        asked += 1;
-        if asked > MOST {
-            break;
-        }
+    let resources = Arc::make_mut(&mut comparison.resources);
+    for place in places {
+        let resource = &mut resources[place];
         let Some(live) = resource.live.clone() else { continue };
         let (_, cause) = match known.get(&resource.key) {
             Some(known) => known.clone(),
@@ -48,9 +52,7 @@ pub async fn explain(pass: &Pass<'_>, comparison: &mut Comparison) {
     if !known.is_empty() {
         pass.managed.state().causes = Some(known);
     }
-    if asked > 0 {
-        comparison.judge();
-    }
+    comparison.judge();
 }
 
 fn is_unwell(resource: &Resource) -> bool {

@@ -179,6 +179,8 @@ pub struct Pass<'a> {
 struct Scope {
     /// It did not ask where the revisions stand: of a commit that could not be rendered it knows nothing new.
     remembered: bool,
+    /// It has compared before, and since then only objects have changed.
+    compared: bool,
     /// It is about these commits, which somebody asked for, and no others.
     only: Option<Vec<String>>,
 }
@@ -342,35 +344,32 @@ pub struct Done {
 /// After a start every application waits here at once for its turn to render: each step is boxed, so that what waits is
 /// small.
 async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
-    let mut done = Box::pin(operate(pass)).await?;
+    let project = gate::permitted(pass)?;
+    let mut done = Box::pin(operate(pass, project.as_deref())).await?;
     let heals = pass.application.spec.automated().is_some_and(|automated| automated.self_heal);
     if done.operation.is_none() && !heals {
-        done.drift = Box::pin(drift::sentence(pass, &done.desired, &mut done.comparison)).await;
+        done.drift = drift::sentence(pass, &done);
     }
+    done.orphaned = Box::pin(orphans::sentence(pass, project.as_deref())).await;
     Box::pin(explain::explain(pass, &mut done.comparison)).await;
     Ok(done)
 }
 
 /// Carries out what is to be done, if anything is.
-async fn operate(pass: &mut Pass<'_>) -> Result<Done, Stop> {
-    let project = gate::permitted(pass)?;
+async fn operate(pass: &mut Pass<'_>, project: Option<&AppProject>) -> Result<Done, Stop> {
     plan::can_be_followed(&pass.application)?;
-    pass.writer = gate::writer(pass, project.as_deref())?;
-    let desired = desired(pass, project.as_deref()).await?;
+    pass.writer = gate::writer(pass, project)?;
+    let desired = desired(pass, project).await?;
     pass.timeline.mark("rendered");
     let comparison = Box::pin(compare::compare(pass, &desired)).await?;
+    pass.scope.compared = true;
     pass.timeline.mark("compared");
-    let orphaned = Box::pin(orphans::sentence(pass, project.as_deref())).await;
     let waiting = held_by_a_pin(pass);
-    let mut done = Done { desired, comparison, operation: None, waiting, failing: None, orphaned, drift: None };
+    let mut done = Done { desired, comparison, operation: None, waiting, failing: None, orphaned: None, drift: None };
 
     let out = done.comparison.sync == SyncStatus::OutOfSync;
     if !out && !plan::is_asked(&pass.application) {
         return Ok(done);
-    }
-    if out && pass.managed.state().heals.sentence().is_some() {
-        // Something fights back: that it can be named is worth a read.
-        Box::pin(drift::attribute(pass, &mut done.comparison)).await;
     }
     let open = plan::open_states(&pass.application, &done.comparison);
     let partial = open.is_some();
@@ -396,7 +395,7 @@ async fn operate(pass: &mut Pass<'_>) -> Result<Done, Stop> {
     if request.automated && plan.is_empty() {
         return Ok(done);
     }
-    let approved = match gate::gate(pass, project.as_deref(), &request, &plan)? {
+    let approved = match gate::gate(pass, project, &request, &plan)? {
         gate::Decided::Approved(approved) => approved,
         gate::Decided::Waiting { sentence, until } => {
             if let Some(until) = until {

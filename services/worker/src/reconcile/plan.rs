@@ -272,10 +272,9 @@ pub fn states(comparison: &Comparison) -> Vec<ResourceState> {
 /// Only what is out of sync, where a repair needs no more: nothing is pruned, and nobody asked for anything.
 pub fn open_states(application: &Application, comparison: &Comparison) -> Option<Vec<ResourceState>> {
     let heals = application.spec.automated().is_some_and(|automated| automated.self_heal);
-    let open = || comparison.resources.iter().filter(|resource| resource.status == SyncStatus::OutOfSync);
     let repairs = heals && !is_asked(application) && !heal::runs_hooks(application);
-    (repairs && open().all(|resource| resource.desired.is_some()))
-        .then(|| open().map(|resource| state(resource)).collect())
+    (repairs && comparison.out().all(|resource| resource.desired.is_some()))
+        .then(|| comparison.out().map(|resource| state(resource)).collect())
 }
 
 fn state(resource: &Resource) -> ResourceState {

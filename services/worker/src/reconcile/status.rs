@@ -291,7 +291,7 @@ pub fn end_operation(status: &mut ApplicationStatus, pass: &Pass<'_>, conclusion
 /// Addresses of Ingresses and load balancers.
 pub fn external_urls(comparison: &Comparison) -> Vec<String> {
     let mut urls = BTreeSet::new();
-    for resource in &comparison.resources {
+    for resource in comparison.resources.iter() {
         let Some(object) = resource.live.as_deref().or(resource.desired.as_deref()) else { continue };
         if object.kind() != "Ingress" {
             continue;
@@ -312,7 +312,7 @@ pub fn external_urls(comparison: &Comparison) -> Vec<String> {
 
 fn images(comparison: &Comparison) -> Vec<String> {
     let mut images = BTreeSet::new();
-    for resource in &comparison.resources {
+    for resource in comparison.resources.iter() {
         let Some(object) = resource.live.as_deref().or(resource.desired.as_deref()) else { continue };
         for spec in ["/spec/template/spec", "/spec", "/spec/jobTemplate/spec/template/spec"] {
             for containers in ["containers", "initContainers"] {
