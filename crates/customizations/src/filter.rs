@@ -47,34 +47,50 @@ impl From<Written> for Filter {
     }
 }
 
-/// Both lists.
-#[derive(Clone, Debug, Default)]
+/// Both lists. `None`: it could not be read.
+#[derive(Clone, Debug)]
 pub(crate) struct Filters {
-    exclusions: Vec<Filter>,
-    inclusions: Vec<Filter>,
+    exclusions: Option<Vec<Filter>>,
+    inclusions: Option<Vec<Filter>>,
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self { exclusions: Some(Vec::new()), inclusions: Some(Vec::new()) }
+    }
 }
 
 impl Filters {
     pub(crate) fn parse(data: &BTreeMap<String, String>, warnings: &mut Vec<String>) -> Self {
         let mut read = |key: &str| match data.get(key) {
             Some(text) if !keys::is_blank(text) => match keys::yaml::<Vec<Written>>(text) {
-                Ok(list) => list.into_iter().map(Filter::from).collect(),
+                Ok(list) => Some(list.into_iter().map(Filter::from).collect()),
                 Err(why) => {
                     warnings.push(format!("{key}: {why}; write a list of {{apiGroups, kinds, clusters}}"));
-                    Vec::new()
+                    None
                 }
             },
-            _ => Vec::new(),
+            _ => Some(Vec::new()),
         };
         Self { exclusions: read(EXCLUSIONS), inclusions: read(INCLUSIONS) }
     }
 
+    /// A list that cannot be read is as it was before.
+    pub(crate) fn keep(&mut self, earlier: &Self) {
+        for (now, before) in [(&mut self.exclusions, &earlier.exclusions), (&mut self.inclusions, &earlier.inclusions)]
+        {
+            if now.is_none() {
+                now.clone_from(before);
+            }
+        }
+    }
+
     /// An exclusion wins; inclusions for a cluster, where there are some, leave out everything else.
     pub(crate) fn is_excluded(&self, group: &str, kind: &str, cluster: &[&str]) -> bool {
-        if self.exclusions.iter().any(|filter| filter.fits(group, kind, cluster)) {
+        if self.exclusions.iter().flatten().any(|filter| filter.fits(group, kind, cluster)) {
             return true;
         }
-        let mut inclusions = self.inclusions.iter().filter(|filter| filter.fits_cluster(cluster)).peekable();
+        let mut inclusions = self.inclusions.iter().flatten().filter(|filter| filter.fits_cluster(cluster)).peekable();
         inclusions.peek().is_some() && !inclusions.any(|filter| filter.fits(group, kind, cluster))
     }
 }

@@ -113,6 +113,11 @@ impl Customizations {
         self.filters.is_excluded(group, kind, cluster)
     }
 
+    /// Lists of kinds that cannot be read stay as they were: a typing error must not put what was left out under management.
+    pub fn keep_from(&mut self, earlier: &Self) {
+        self.filters.keep(&earlier.filters);
+    }
+
     /// How well a live object is: by the user's Lua for its kind, or else by the engine's rules. An object that is being deleted is
     /// progressing, whatever its Lua would say. `None`: it has no health.
     ///

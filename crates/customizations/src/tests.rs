@@ -187,6 +187,18 @@ fn kinds_are_excluded_and_included() {
 }
 
 #[test]
+fn a_list_that_cannot_be_read_stays_as_it_was() {
+    let good = parse(&[("resource.exclusions", "[{kinds: [Event]}]")]);
+    let excluded = |data: &[(&str, &str)]| {
+        let mut customizations = parse(data);
+        customizations.keep_from(&good);
+        customizations.is_excluded("", "Event", &["here"])
+    };
+    assert!(excluded(&[("resource.exclusions", "{kinds: [Event")]));
+    assert!(!excluded(&[("resource.exclusions", "[]")]) && !excluded(&[]));
+}
+
+#[test]
 fn compare_options_have_the_defaults_of_argo_cd() {
     let usual = CompareOptions::default();
     assert_eq!(usual.ignore_resource_status_field, IgnoreStatus::All);

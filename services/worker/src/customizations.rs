@@ -31,10 +31,12 @@ impl Current {
 
     /// Takes up what the ConfigMap says, or that there is none; tells whether anything is different.
     pub fn set(&self, config_map: Option<&Object>) -> bool {
-        let customizations = config_map.map(Customizations::of_config_map).unwrap_or_default();
-        if customizations == self.get().customizations {
+        let mut customizations = config_map.map(Customizations::of_config_map).unwrap_or_default();
+        let earlier = self.get();
+        if customizations == earlier.customizations {
             return false;
         }
+        customizations.keep_from(&earlier.customizations);
         for warning in customizations.warnings() {
             tracing::warn!(warning, "customizations.left_out: {CONFIG_MAP}");
         }

@@ -53,9 +53,11 @@ pub struct Resource {
 pub struct Compared {
     desired: Arc<Desired>,
     settings: Arc<Settings>,
+    /// The Application's own compare options.
+    options: Option<String>,
     comparison: Comparison,
     /// Where each object stands, by the hash of its key.
-    places: Box<[(u64, usize)]>,
+    places: Places,
     /// How many of the objects are the application's own.
     owned: usize,
     /// Nothing but its own objects decides: with those that were touched it can be brought up to date.
@@ -196,6 +198,7 @@ pub async fn compare(pass: &Pass<'_>, desired: &Arc<Desired>) -> Result<Comparis
     let compared = Compared {
         desired: desired.clone(),
         settings,
+        options: options(pass).map(str::to_owned),
         places: places(&comparison.resources),
         owned: comparison.resources.iter().filter(|resource| resource.owned).count(),
         closed,
@@ -219,7 +222,7 @@ async fn update(
 ) -> Result<bool, Stop> {
     let mut unwell = false;
     for key in touched {
-        let Some(place) = compared.place_of(&key) else { return Ok(false) };
+        let Some(place) = place_of(&compared.places, &compared.comparison.resources, &key) else { return Ok(false) };
         let before = compared.comparison.resources[place].clone();
         let Some(desired) = &before.desired else { return Ok(false) };
         let live = pass.ctx.live.get(&key);
@@ -294,32 +297,39 @@ impl Compared {
             && looked
             && !pass.causes.has(Cause::HardRefresh)
             && Arc::ptr_eq(&self.desired, desired)
-            && Arc::ptr_eq(&self.settings, settings)
+            && self.holds(pass, settings)
+    }
+
+    /// Whether it was made by the same rules.
+    fn holds(&self, pass: &Pass<'_>, settings: &Arc<Settings>) -> bool {
+        Arc::ptr_eq(&self.settings, settings) && self.options.as_deref() == options(pass)
     }
 
     /// What was known of each desired object, if the same rules hold.
     fn earlier(&self, pass: &Pass<'_>, desired: &Desired, settings: &Arc<Settings>) -> Earlier {
-        let same = self.desired.spec == desired.spec && Arc::ptr_eq(&self.settings, settings);
+        let same = self.desired.spec == desired.spec && self.holds(pass, settings);
         if !same || pass.causes.has(Cause::HardRefresh) {
             return Earlier::new();
         }
         let known = self.comparison.resources.iter();
         known.filter_map(|resource| Some((place(resource.desired.as_ref()?), resource.clone()))).collect()
     }
-
-    fn place_of(&self, key: &ObjectKey) -> Option<usize> {
-        let hash = hash(key);
-        let first = self.places.partition_point(|(known, _)| *known < hash);
-        let mut same = self.places[first..].iter().take_while(|(known, _)| *known == hash).map(|(_, place)| *place);
-        same.find(|&place| self.comparison.resources[place].key == *key)
-    }
 }
 
-fn places(resources: &[Arc<Resource>]) -> Box<[(u64, usize)]> {
-    let mut places: Box<[_]> =
+type Places = Box<[(u64, usize)]>;
+
+fn places(resources: &[Arc<Resource>]) -> Places {
+    let mut places: Places =
         resources.iter().enumerate().map(|(place, resource)| (hash(&resource.key), place)).collect();
     places.sort_unstable();
     places
+}
+
+fn place_of(places: &Places, resources: &[Arc<Resource>], key: &ObjectKey) -> Option<usize> {
+    let hash = hash(key);
+    let first = places.partition_point(|(known, _)| *known < hash);
+    let mut same = places[first..].iter().take_while(|(known, _)| *known == hash).map(|(_, place)| *place);
+    same.find(|&place| resources[place].key == *key)
 }
 
 fn hash(key: &ObjectKey) -> u64 {
@@ -431,7 +441,7 @@ async fn compare_one(
     };
     let mut difference = differ(desired_as_held, live.as_deref(), rules);
     if let Some(live) = &live
-        && !difference.is_certainly_empty()
+        && is_asked(pass, desired, live, &difference)
     {
         difference = predicted(pass, desired_as_held, live, rules, difference).await?;
     }
@@ -454,8 +464,23 @@ async fn compare_one(
     })
 }
 
-/// Where the structural comparison sees a difference or has a doubt, and no apply follows anyway, the API server's own
-/// dry-run apply decides. Where self-heal or a sync follows, the apply itself is the answer and the call is spared.
+/// Whether the API server's own dry-run apply decides. Where nobody says otherwise: if the structural comparison sees a difference or
+/// has a doubt, and no apply follows anyway. Where self-heal or a sync follows, the apply itself is the answer and the call is spared.
+fn is_asked(pass: &Pass<'_>, desired: &Object, live: &Object, structural: &Difference) -> bool {
+    let own = CompareOptions::of(desired).server_side_diff;
+    if let Some(said) = own.or_else(|| CompareOptions::parse(options(pass)?).server_side_diff) {
+        return said;
+    }
+    let heals = pass.application.spec.automated().is_some_and(|automated| automated.self_heal);
+    // Of another version than the live object's not even a field that differs is certain.
+    let other_version = desired.version() != live.version();
+    !structural.is_certainly_empty() && (!heals || structural.is_empty() || other_version)
+}
+
+fn options<'p>(pass: &'p Pass<'_>) -> Option<&'p str> {
+    pass.application.annotation(annotations::COMPARE_OPTIONS)
+}
+
 async fn predicted(
     pass: &Pass<'_>,
     desired: &Object,
@@ -463,12 +488,6 @@ async fn predicted(
     rules: &CompareRules,
     structural: Difference,
 ) -> Result<Difference, Stop> {
-    let heals = pass.application.spec.automated().is_some_and(|automated| automated.self_heal);
-    // Of another version than the live object's not even a field that differs is certain.
-    let other_version = desired.version() != live.version();
-    if heals && !structural.is_empty() && !other_version {
-        return Ok(structural);
-    }
     let options = ApplyOptions { dry_run: true, ..ApplyOptions::default() };
     match pass.writer.apply(desired, &options).await {
         Ok(applied) => Ok(compare_predicted(&applied.object, live, rules)),
@@ -493,5 +512,50 @@ fn extraneous(pass: &Pass<'_>, key: ObjectKey, live: Arc<Object>, heir: Option<S
         requires_pruning: !ignored && !hook,
         live: Some(live),
         held_by: heir,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(name: &str, status: SyncStatus) -> Arc<Resource> {
+        Arc::new(Resource {
+            key: ObjectKey::new("", "ConfigMap", "demo", name),
+            version: "v1".into(),
+            desired: None,
+            live: None,
+            difference: None,
+            health: None,
+            status,
+            hook: false,
+            requires_pruning: status == SyncStatus::OutOfSync,
+            owned: true,
+            held_by: None,
+        })
+    }
+
+    #[test]
+    fn what_is_out_of_sync_follows_each_object() {
+        use SyncStatus::{OutOfSync, Synced};
+        let mut comparison = Comparison::new(vec![resource("a", Synced), resource("b", OutOfSync)]);
+        assert_eq!(
+            (comparison.sync, comparison.first_difference().as_str()),
+            (OutOfSync, "ConfigMap demo/b is not in Git")
+        );
+        comparison.replace(1, resource("b", Synced));
+        assert_eq!((comparison.sync, comparison.out().count()), (Synced, 0));
+        comparison.replace(0, resource("a", OutOfSync));
+        assert_eq!((comparison.sync, comparison.only_unpruned()), (OutOfSync, Some(1)));
+    }
+
+    #[test]
+    fn an_object_is_found_by_its_key() {
+        let resources: Vec<_> = (0..500).map(|number| resource(&format!("o-{number}"), SyncStatus::Synced)).collect();
+        let places = places(&resources);
+        for (place, resource) in resources.iter().enumerate() {
+            assert_eq!(place_of(&places, &resources, &resource.key), Some(place));
+        }
+        assert_eq!(place_of(&places, &resources, &ObjectKey::new("", "Secret", "demo", "o-1")), None);
     }
 }

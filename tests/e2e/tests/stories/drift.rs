@@ -47,7 +47,8 @@ async fn drift_is_told_with_who_and_when() -> Result<()> {
     until("it is healed and told", async || {
         let application = stage.site().application("shop").await?;
         let message = application.at("/status/operationState/message").and_then(Value::as_str).unwrap_or_default();
-        if message.contains("healed drift: apps/Deployment demo/shop spec.replicas: live 3, wanted 1 (changed by team at 20")
+        if message
+            .contains("healed drift: apps/Deployment demo/shop spec.replicas: live 3, wanted 1 (changed by team at 20")
         {
             Ok(())
         } else {

@@ -154,3 +154,59 @@ async fn a_kind_that_comes_with_its_objects_and_one_that_is_shared() -> Result<(
     condition(&stage, "other", "SyncError", "FailOnSharedResource=true forbids to share it").await?;
     stage.strike().await
 }
+
+#[tokio::test]
+async fn what_a_webhook_would_change_counts_where_a_dry_run_is_asked_for() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let compared = |name: &str, option: &str| -> Result<String> {
+        let mut object: Value = serde_json::from_str(&config_map(name, "1"))?;
+        object["metadata"]["annotations"]["argocd.argoproj.io/compare-options"] = option.into();
+        Ok(object.to_string())
+    };
+    let shop = stage
+        .repository("acme/shop", |copy| {
+            copy.write("asked/config.yaml", compared("asked", "ServerSideDiff=true")?)?;
+            copy.write("spared/config.yaml", compared("spared", "ServerSideDiff=false")?)
+        })
+        .await?;
+    for name in ["asked", "spared"] {
+        let mut app = application(name, &shop.url, name, true);
+        app["spec"]["syncPolicy"]["automated"]["selfHeal"] = false.into();
+        stage.site().apply(app).await?;
+        stage.site().stands(name, "Synced/Healthy").await?;
+    }
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": { "name": "adds" },
+        "spec": {
+            "matchConstraints": { "resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["configmaps"],
+            }] },
+            "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+            "mutations": [{ "patchType": "ApplyConfiguration", "applyConfiguration": {
+                "expression": "Object{data: {\"more\": \"added\"}}",
+            } }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": { "name": "adds" }, "spec": { "policyName": "adds" },
+    });
+    stage.site().apply(policy).await?;
+    stage.site().apply(binding).await?;
+    let refresh = json!({ "metadata": { "annotations": { "argocd.argoproj.io/refresh": "hard" } } });
+    until("the dry run tells what would be added", async || {
+        stage.site().patch_application("asked", refresh.clone()).await.map_err(|error| error.to_string())?;
+        let application = stage.site().application("asked").await?;
+        let sync = application.at("/status/sync/status").and_then(Value::as_str).unwrap_or_default();
+        if sync == "OutOfSync" { Ok(()) } else { Err(sync.to_owned()) }
+    })
+    .await?;
+    stage.site().patch_application("spared", refresh).await?;
+    until("it was refreshed", async || {
+        let application = stage.site().application("spared").await?;
+        if application.annotation("argocd.argoproj.io/refresh").is_none() { Ok(()) } else { Err("not yet".into()) }
+    })
+    .await?;
+    stage.site().stands("spared", "Synced/Healthy").await?;
+    stage.strike().await
+}
