@@ -264,6 +264,7 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
     let asking = pass(asked.clone());
     let project = gate::permitted(&asking).map_err(told)?;
     let resolved = resolve::resolve(&asking).await.map_err(told)?;
+    Box::pin(gate::signed(&asking, project.as_deref(), &resolved)).await.map_err(told)?;
     let desired = Box::pin(render::render(&asking, resolved)).await.map_err(told)?;
     // Where a sync follows at once the worker spares calls whose answers that sync gives; here none follows.
     let mut unhurried = asked;

@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 
 /// What a command said.
 #[derive(Debug)]
-struct Said {
+pub(crate) struct Said {
     code: i32,
     out: String,
     err: String,
@@ -20,7 +20,7 @@ struct Said {
 
 impl Said {
     /// It ended so, and said these words on one of the two ways.
-    fn expect(self, code: i32, words: &[&str]) -> Result<Self> {
+    pub(crate) fn expect(self, code: i32, words: &[&str]) -> Result<Self> {
         ensure!(self.code == code, "it ended with {} instead of {code}: {self:#?}", self.code);
         for word in words {
             ensure!(self.out.contains(word) || self.err.contains(word), "it does not say {word:?}: {self:#?}");
@@ -34,14 +34,14 @@ impl Said {
 }
 
 /// A terminal that is none: what a pipeline has.
-struct Cli {
+pub(crate) struct Cli {
     binary: PathBuf,
     kubeconfig: String,
     credentials: String,
 }
 
 impl Cli {
-    async fn new(stage: &Stage) -> Result<Self> {
+    pub(crate) async fn new(stage: &Stage) -> Result<Self> {
         Ok(Self {
             binary: Lockstep::binary().await?,
             kubeconfig: stage.site().plane.kubeconfig.display().to_string(),
@@ -50,7 +50,7 @@ impl Cli {
     }
 
     /// Runs `lockstep app`, its arguments separated by spaces.
-    async fn app(&self, arguments: &str) -> Result<Said> {
+    pub(crate) async fn app(&self, arguments: &str) -> Result<Said> {
         self.answering("", arguments).await
     }
 

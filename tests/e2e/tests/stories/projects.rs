@@ -80,6 +80,7 @@ async fn only_signed_commits_are_taken() -> Result<()> {
     let commit = push_signed(&shop, &eve, "Eve signs").await?;
     stage.expect(&shop, &commit, "lockstep/dev/shop", "error", "which is signed by").await?;
     ensure!(stage.site().content(NAMESPACE, "shop").await.is_err(), "a commit with a strange signature was applied");
+    crate::cli::Cli::new(&stage).await?.app("plan shop").await?.expect(2, &["which is signed by"])?;
 
     shop.git.write("app/config.yaml", config_map("shop", "3"))?;
     let commit = push_signed(&shop, &ada, "Ada signs").await?;
