@@ -152,7 +152,7 @@ fn being_deleted(object: &Object) -> Health {
 }
 
 /// One object of an application, as far as the application's health is concerned.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResourceHealth<'a> {
     /// Which object.
     pub key: &'a ObjectKey,

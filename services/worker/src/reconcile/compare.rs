@@ -220,7 +220,7 @@ async fn update(
     compared: &mut Compared,
     touched: HashSet<ObjectKey>,
 ) -> Result<bool, Stop> {
-    let mut unwell = false;
+    let mut judged = false;
     for key in touched {
         let Some(place) = place_of(&compared.places, &compared.comparison.resources, &key) else { return Ok(false) };
         let before = compared.comparison.resources[place].clone();
@@ -233,11 +233,11 @@ async fn update(
         if after.held_by.is_some() {
             return Ok(false);
         }
-        unwell |= before.health != after.health || before.live.is_none() != after.live.is_none();
+        judged |= before.part_of_health() != after.part_of_health();
         compared.owned = compared.owned + usize::from(after.owned) - usize::from(before.owned);
         compared.comparison.replace(place, Arc::new(after));
     }
-    if unwell {
+    if judged {
         compared.comparison.judge();
     }
     Ok(compared.owned == pass.ctx.live.count_owned_by(owner))
@@ -355,14 +355,21 @@ fn is_unchanged(pass: &Pass<'_>, known: &Resource, unowned: &HashMap<ObjectKey, 
 }
 
 fn aggregated(resources: &[Arc<Resource>]) -> Health {
-    aggregate(resources.iter().filter(|resource| !resource.hook).map(|resource| ResourceHealth {
-        key: &resource.key,
-        health: resource.health.as_ref(),
-        missing: resource.live.is_none(),
-        ignored: resource.live.as_deref().is_some_and(ignores_health_check)
-            || is_child_application(&resource.key)
-            || (resource.desired.is_none() && resource.live.is_none()),
-    }))
+    aggregate(resources.iter().filter(|resource| !resource.hook).map(|resource| resource.part_of_health()))
+}
+
+impl Resource {
+    /// What it adds to the application's health, if it is no hook.
+    fn part_of_health(&self) -> ResourceHealth<'_> {
+        ResourceHealth {
+            key: &self.key,
+            health: self.health.as_ref(),
+            missing: self.live.is_none(),
+            ignored: self.live.as_deref().is_some_and(ignores_health_check)
+                || is_child_application(&self.key)
+                || (self.desired.is_none() && self.live.is_none()),
+        }
+    }
 }
 
 /// A child Application speaks for itself, on the same commit: as in Argo CD, its health does not count for its parent, so
