@@ -27,7 +27,8 @@ fn manifests(folder: &Path) -> Vec<(String, Value)> {
 }
 
 fn all() -> Vec<(String, Value)> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // As it is when the test runs: a build folder may be shared by several checkouts.
+    let here = std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
     let mut all = manifests(&here.join("tests/manifests"));
     for folder in ["applicationsets", "bootstrap", "projects"] {
         all.extend(manifests(&here.join("../../examples/bitvault-gitops").join(folder)));
