@@ -142,7 +142,7 @@ impl Serialize for Inspection {
         let told = Told {
             application: AppId::of(&self.application).to_string(),
             commits: &self.commits,
-            sync: self.comparison.sync,
+            sync: self.comparison.sync(),
             health: Health::from(self.comparison.health.clone()),
             decision: &self.decision,
             counts: self.plan.counts(),
@@ -286,14 +286,14 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
             now: Timestamp::now(),
         })
     });
-    let mut request = request(&asking, &desired, &states, comparison.sync)?;
+    let mut request = request(&asking, &desired, &states, comparison.sync())?;
     request.automated = !manual;
     request.drift = matches!(auto, Some(AutoSync::Heal { .. }));
     let plan = Box::pin(plan::plan(&asking, &request, &desired, &states)).await.map_err(told)?;
     let decision = match auto {
         _ if plan.is_empty() => Decision::Nothing,
         // Hooks alone are no reason to sync.
-        Some(_) if comparison.sync == SyncStatus::Synced => Decision::Nothing,
+        Some(_) if comparison.sync() == SyncStatus::Synced => Decision::Nothing,
         Some(AutoSync::No { reason, again_at, .. }) => Decision::Waiting {
             sentence: format!("it is not synced by itself: {reason}"),
             until: again_at.map(Time::from),

@@ -83,8 +83,8 @@ impl LiveStore {
         Self::with_managers(cluster, owner_of, managers)
     }
 
-    /// Like [`LiveStore::new`], with the managers whose managed fields are kept; those of others are dropped, since they
-    /// are often larger than the object.
+    /// Like [`LiveStore::new`], with the managers whose managed fields are kept. Those of others are dropped, since they are often
+    /// larger than the object, but for those who wrote after these managers did.
     pub fn with_managers(cluster: Cluster, owner_of: OwnerOf, managers: Vec<String>) -> Self {
         let shared = Arc::new(Shared {
             owner_of,

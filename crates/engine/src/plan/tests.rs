@@ -64,7 +64,10 @@ fn wanted(text: &str) -> ResourceState {
 }
 
 fn gone(text: &str) -> ResourceState {
-    let object = owned(text);
+    only_live(owned(text))
+}
+
+fn only_live(object: Object) -> ResourceState {
     ResourceState { key: object.key(), desired: None, live: Some(Arc::new(object)), difference: None, held_by: None }
 }
 
@@ -224,24 +227,12 @@ fn what_is_left_alone_and_why() {
     let foreign = || {
         let mut object = object("ConfigMap a");
         stamp(&mut object, "other", "dev", &Tracking::default());
-        ResourceState {
-            key: object.key(),
-            desired: None,
-            live: Some(Arc::new(object)),
-            difference: None,
-            held_by: None,
-        }
+        only_live(object)
     };
     let copied = || {
         let mut object = object("ConfigMap a");
         object.set_annotation(TRACKING_ID, "gateway:/ConfigMap:dev/source");
-        ResourceState {
-            key: object.key(),
-            desired: None,
-            live: Some(Arc::new(object)),
-            difference: None,
-            held_by: None,
-        }
+        only_live(object)
     };
     for (options, prune, state, want) in [
         (vec![], false, gone("ConfigMap a"), "ignored (requires pruning)"),
@@ -384,13 +375,7 @@ fn the_brake() {
         let state = |at: usize| {
             let mut object = object(&format!("Secret foreign{at}"));
             stamp(&mut object, "other", "dev", &Tracking::default());
-            ResourceState {
-                key: object.key(),
-                desired: None,
-                live: Some(Arc::new(object)),
-                difference: None,
-                held_by: None,
-            }
+            only_live(object)
         };
         (0..count).map(state).collect()
     };

@@ -58,9 +58,10 @@ pub struct Compared {
     comparison: Comparison,
     /// Where each object stands, by the hash of its key.
     places: Places,
-    /// How many of the objects are the application's own.
+    /// How many of the desired objects are the application's own.
     owned: usize,
-    /// Nothing but its own objects decides: with those that were touched it can be brought up to date.
+    /// Nothing but its own objects decides, and it has none that are not desired: with those that were touched it can be brought up
+    /// to date.
     closed: bool,
 }
 
@@ -71,8 +72,6 @@ pub struct Comparison {
     pub resources: Arc<Vec<Arc<Resource>>>,
     /// The places of those that are out of sync.
     out: BTreeSet<usize>,
-    /// In sync or not.
-    pub sync: SyncStatus,
     /// How well it is.
     pub health: Health,
 }
@@ -81,13 +80,7 @@ impl Comparison {
     fn new(resources: Vec<Arc<Resource>>) -> Self {
         let health = aggregated(&resources);
         let out = (0..resources.len()).filter(|&place| is_out(&resources[place])).collect();
-        let mut comparison = Self { resources: Arc::new(resources), out, sync: SyncStatus::Synced, health };
-        comparison.sum();
-        comparison
-    }
-
-    fn sum(&mut self) {
-        self.sync = if self.out.is_empty() { SyncStatus::Synced } else { SyncStatus::OutOfSync };
+        Self { resources: Arc::new(resources), out, health }
     }
 
     /// One object is another one now.
@@ -98,7 +91,11 @@ impl Comparison {
             self.out.remove(&place);
         }
         Arc::make_mut(&mut self.resources)[place] = resource;
-        self.sum();
+    }
+
+    /// In sync or not.
+    pub fn sync(&self) -> SyncStatus {
+        if self.out.is_empty() { SyncStatus::Synced } else { SyncStatus::OutOfSync }
     }
 
     /// Judges the application again, after more is known of an object's health.
@@ -151,7 +148,8 @@ impl Comparison {
 
     #[cfg(test)]
     pub(crate) fn for_test(sync: SyncStatus, status: resources::HealthStatus, message: &str) -> Self {
-        Self { sync, health: Health::new(status, message), ..Self::new(Vec::new()) }
+        let out = BTreeSet::from_iter((sync == SyncStatus::OutOfSync).then_some(0));
+        Self { resources: Arc::default(), out, health: Health::new(status, message) }
     }
 }
 
@@ -194,22 +192,12 @@ pub async fn compare(pass: &Pass<'_>, desired: &Arc<Desired>) -> Result<Comparis
     }
     let earlier = known.as_ref().map(|compared| compared.earlier(pass, desired, &settings)).unwrap_or_default();
     drop(known);
-    let (comparison, closed) = whole(pass, desired, &owner, earlier).await?;
-    let compared = Compared {
-        desired: desired.clone(),
-        settings,
-        options: options(pass).map(str::to_owned),
-        places: places(&comparison.resources),
-        owned: comparison.resources.iter().filter(|resource| resource.owned).count(),
-        closed,
-        comparison: comparison.clone(),
-    };
-    {
-        let mut state = pass.managed.state();
-        let shared = |resource: &Arc<Resource>| resource.desired.is_some() && resource.held_by.is_some();
-        state.shares = comparison.resources.iter().any(shared);
-        state.compared = Some(Box::new(compared));
-    }
+    let compared = whole(pass, desired, settings, &owner, earlier).await?;
+    let comparison = compared.comparison.clone();
+    let mut state = pass.managed.state();
+    let shared = |resource: &Arc<Resource>| resource.desired.is_some() && resource.held_by.is_some();
+    state.shares = comparison.resources.iter().any(shared);
+    state.compared = Some(Box::new(compared));
     Ok(comparison)
 }
 
@@ -243,13 +231,14 @@ async fn update(
     Ok(compared.owned == pass.ctx.live.count_owned_by(owner))
 }
 
-/// Compares everything that is desired or owned. Tells, too, whether nothing but the application's own objects decided.
+/// Compares everything that is desired or owned.
 async fn whole(
     pass: &Pass<'_>,
     desired: &Arc<Desired>,
+    settings: Arc<Settings>,
     owner: &str,
     earlier: Earlier,
-) -> Result<(Comparison, bool), Stop> {
+) -> Result<Compared, Stop> {
     if !pass.scope.remembered || earlier.is_empty() {
         watch_kinds(pass, desired).await?;
     }
@@ -270,8 +259,9 @@ async fn whole(
     }
     drop(earlier);
     let mut closed = !asked && resources.iter().all(|resource| resource.held_by.is_none());
+    let owned = resources.iter().filter(|resource| resource.owned).count();
     // Those that are desired are all that it owns, most of the time.
-    if resources.iter().filter(|resource| resource.owned).count() != pass.ctx.live.count_owned_by(owner) {
+    if owned != pass.ctx.live.count_owned_by(owner) {
         closed = false;
         let wanted: HashSet<ObjectKey> = resources.iter().map(|resource| resource.key.clone()).collect();
         let mut left: Vec<(ObjectKey, Arc<Object>)> =
@@ -284,7 +274,15 @@ async fn whole(
             resources.push(Arc::new(extraneous(pass, key, live, heir)));
         }
     }
-    Ok((Comparison::new(resources), closed))
+    Ok(Compared {
+        desired: desired.clone(),
+        settings,
+        options: options(pass).map(str::to_owned),
+        places: places(&resources),
+        owned,
+        closed,
+        comparison: Comparison::new(resources),
+    })
 }
 
 type Earlier = HashMap<usize, Arc<Resource>>;
@@ -488,6 +486,7 @@ fn options<'p>(pass: &'p Pass<'_>) -> Option<&'p str> {
     pass.application.annotation(annotations::COMPARE_OPTIONS)
 }
 
+/// What a dry-run apply says of the difference.
 async fn predicted(
     pass: &Pass<'_>,
     desired: &Object,
@@ -547,13 +546,13 @@ mod tests {
         use SyncStatus::{OutOfSync, Synced};
         let mut comparison = Comparison::new(vec![resource("a", Synced), resource("b", OutOfSync)]);
         assert_eq!(
-            (comparison.sync, comparison.first_difference().as_str()),
+            (comparison.sync(), comparison.first_difference().as_str()),
             (OutOfSync, "ConfigMap demo/b is not in Git")
         );
         comparison.replace(1, resource("b", Synced));
-        assert_eq!((comparison.sync, comparison.out().count()), (Synced, 0));
+        assert_eq!((comparison.sync(), comparison.out().count()), (Synced, 0));
         comparison.replace(0, resource("a", OutOfSync));
-        assert_eq!((comparison.sync, comparison.only_unpruned()), (OutOfSync, Some(1)));
+        assert_eq!((comparison.sync(), comparison.only_unpruned()), (OutOfSync, Some(1)));
     }
 
     #[test]

@@ -367,14 +367,14 @@ async fn operate(pass: &mut Pass<'_>, project: Option<&AppProject>) -> Result<Do
     let waiting = held_by_a_pin(pass);
     let mut done = Done { desired, comparison, operation: None, waiting, failing: None, orphaned: None, drift: None };
 
-    let out = done.comparison.sync == SyncStatus::OutOfSync;
+    let out = done.comparison.sync() == SyncStatus::OutOfSync;
     if !out && !plan::is_asked(&pass.application) {
         return Ok(done);
     }
     let open = plan::open_states(&pass.application, &done.comparison);
     let partial = open.is_some();
     let mut states = open.unwrap_or_else(|| plan::states(&done.comparison));
-    let request = match plan::request(pass, &done.desired, &states, done.comparison.sync) {
+    let request = match plan::request(pass, &done.desired, &states, done.comparison.sync()) {
         plan::Decided::Run(request) => *request,
         plan::Decided::Nothing(failing) => {
             done.failing = failing;

@@ -54,7 +54,7 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
     let stood = pass.managed.application().status.as_ref().map(|old| (old.sync_status(), old.health_status()));
     let stood = stood.unwrap_or((SyncStatus::Unknown, resources::HealthStatus::Unknown));
     let summary = Summary {
-        sync: done.comparison.sync.to_string(),
+        sync: done.comparison.sync().to_string(),
         health: done.comparison.health.status.to_string(),
         created: done.operation.as_ref().map_or(0, |operation| operation.created),
         changed: done.operation.as_ref().map_or(0, |operation| operation.changed),

@@ -165,7 +165,7 @@ pub fn standing(
         return conclude(Verdict::Failure, contested);
     }
     let late = settling >= limit;
-    if comparison.sync == SyncStatus::OutOfSync && comparison.only_unpruned().is_none() {
+    if comparison.sync() == SyncStatus::OutOfSync && comparison.only_unpruned().is_none() {
         let sentence = format!("out of sync: {}", comparison.first_difference());
         return if late { conclude(Verdict::Failure, sentence) } else { Standing::Pending(sentence) };
     }

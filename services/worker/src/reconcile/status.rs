@@ -41,7 +41,7 @@ pub fn of(pass: &Pass<'_>, done: &Done, now: Timestamp) -> ApplicationStatus {
     let (revision, revisions) = revisions(&done.desired, multi);
     let (source, sources) = super::plan::recorded(&pass.application);
     status.sync = Some(SyncState {
-        status: done.comparison.sync,
+        status: done.comparison.sync(),
         compared_to: Some(ComparedTo {
             source,
             sources,

@@ -6,6 +6,7 @@ use resources::{Object, ObjectKey};
 use serde_json::{Value, json};
 
 use crate::objects::condition;
+use crate::sync::annotated;
 
 fn with_options(manifest: &str, options: &str) -> Result<Value> {
     let mut object: Value = serde_json::from_str(manifest)?;
@@ -158,15 +159,12 @@ async fn a_kind_that_comes_with_its_objects_and_one_that_is_shared() -> Result<(
 #[tokio::test]
 async fn what_a_webhook_would_change_counts_where_a_dry_run_is_asked_for() -> Result<()> {
     let stage = Stage::set(Kind::Github, &["dev"]).await?;
-    let compared = |name: &str, option: &str| -> Result<String> {
-        let mut object: Value = serde_json::from_str(&config_map(name, "1"))?;
-        object["metadata"]["annotations"]["argocd.argoproj.io/compare-options"] = option.into();
-        Ok(object.to_string())
-    };
+    let compared =
+        |name: &str, option: &str| annotated(name, "1", json!({ "argocd.argoproj.io/compare-options": option }));
     let shop = stage
         .repository("acme/shop", |copy| {
-            copy.write("asked/config.yaml", compared("asked", "ServerSideDiff=true")?)?;
-            copy.write("spared/config.yaml", compared("spared", "ServerSideDiff=false")?)
+            copy.write("asked/config.yaml", compared("asked", "ServerSideDiff=true"))?;
+            copy.write("spared/config.yaml", compared("spared", "ServerSideDiff=false"))
         })
         .await?;
     for name in ["asked", "spared"] {

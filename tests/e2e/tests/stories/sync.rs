@@ -7,7 +7,7 @@ use resources::{Object, ObjectKey};
 use serde_json::{Value, json};
 
 /// A ConfigMap with annotations.
-fn annotated(name: &str, content: &str, annotations: Value) -> String {
+pub(crate) fn annotated(name: &str, content: &str, annotations: Value) -> String {
     let mut object: Value = serde_json::from_str(&config_map(name, content)).unwrap_or_default();
     object["metadata"]["annotations"] = annotations;
     object.to_string()

@@ -14,6 +14,15 @@ fn merge(live: &mut Value, desired: &Value) {
     }
 }
 
+/// Makes the object one of the kind of the other.
+pub(in super::super) fn in_kind_of(desired: &Object, object: &mut Object) -> Result<(), TestCaseError> {
+    prop_assume!(desired.kind() != "Secret" || object.kind() == "Secret");
+    for field in ["apiVersion", "kind"] {
+        object.0[field] = desired.0[field].clone();
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -27,10 +36,7 @@ proptest! {
     #[test]
     fn a_difference_that_is_applied_is_gone(desired in any_object(), live in any_object()) {
         let mut live = live;
-        prop_assume!(desired.kind() != "Secret" || live.kind() == "Secret");
-        for field in ["apiVersion", "kind"] {
-            live.0[field] = desired.0[field].clone();
-        }
+        in_kind_of(&desired, &mut live)?;
         let before = compare(&desired, Some(&live), &rules());
         merge(&mut live.0, &desired.0);
         let after = compare(&desired, Some(&live), &rules());
@@ -184,12 +190,8 @@ proptest! {
         foreign in any_object(), previous in any_object(), desired in any_object()
     ) {
         let (mut foreign, mut previous) = (foreign, previous);
-        for object in [&mut foreign, &mut previous] {
-            prop_assume!(desired.kind() != "Secret" || object.kind() == "Secret");
-            for field in ["apiVersion", "kind"] {
-                object.0[field] = desired.0[field].clone();
-            }
-        }
+        in_kind_of(&desired, &mut foreign)?;
+        in_kind_of(&desired, &mut previous)?;
         let live = applied(&made_by_another(&foreign), &previous);
         prop_assert!(compare(&previous, Some(&live), &rules()).is_empty(), "{}", compare(&previous, Some(&live), &rules()));
         let before = compare(&desired, Some(&live), &rules());

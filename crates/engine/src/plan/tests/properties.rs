@@ -42,13 +42,7 @@ fn any_mixture() -> impl Strategy<Value = Vec<ResourceState>> {
             if let Some(owner) = owner {
                 stamp(&mut object, owner, "dev", &Tracking::default());
             }
-            ResourceState {
-                key: object.key(),
-                desired: None,
-                live: Some(Arc::new(object)),
-                difference: None,
-                held_by: None,
-            }
+            only_live(object)
         };
         match state {
             0 => wanted(&format!("{text}{hook}")),
