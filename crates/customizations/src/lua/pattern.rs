@@ -340,19 +340,7 @@ impl Matcher<'_> {
                         return Ok(Some(end));
                     }
                 }
-                Item::One(class, Repeat::Many(least)) => {
-                    let mut count = 0;
-                    while self.has(class, at + count) {
-                        self.meter.step()?;
-                        count += 1;
-                    }
-                    for count in (*least..=count).rev() {
-                        if let Some(end) = self.run(at + count, index)? {
-                            return Ok(Some(end));
-                        }
-                    }
-                    return Ok(None);
-                }
+                Item::One(class, Repeat::Many(least)) => return self.longest(class, *least, at, index),
                 Item::One(class, Repeat::Few) => loop {
                     if let Some(end) = self.run(at, index)? {
                         return Ok(Some(end));
@@ -364,19 +352,7 @@ impl Matcher<'_> {
                 },
                 Item::Open => return self.with(Slot::Open(at), at, index),
                 Item::Position => return self.with(Slot::Position(at), at, index),
-                Item::Close => {
-                    let open = self.captures.iter().rposition(|slot| matches!(slot, Slot::Open(_)));
-                    let Some((place, Slot::Open(start))) = open.map(|place| (place, self.captures[place].clone()))
-                    else {
-                        return Ok(None);
-                    };
-                    self.captures[place] = Slot::Text(start..at);
-                    let end = self.run(at, index)?;
-                    if end.is_none() {
-                        self.captures[place] = Slot::Open(start);
-                    }
-                    return Ok(end);
-                }
+                Item::Close => return self.closed(at, index),
                 Item::Again(capture) => {
                     // A position has no text: it fits nowhere.
                     let Some(Slot::Text(range)) = self.captures.get(*capture) else { return Ok(None) };
@@ -403,6 +379,35 @@ impl Matcher<'_> {
                 Item::End => return Ok((at == self.text.len()).then_some(at)),
             }
         }
+    }
+
+    /// As many of the class as there are, or as few as make the rest match.
+    fn longest(&mut self, class: &Class, least: usize, at: usize, index: usize) -> Result<Option<usize>, Fault> {
+        let mut count = 0;
+        while self.has(class, at + count) {
+            self.meter.step()?;
+            count += 1;
+        }
+        for count in (least..=count).rev() {
+            if let Some(end) = self.run(at + count, index)? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The innermost open capture ends here.
+    fn closed(&mut self, at: usize, index: usize) -> Result<Option<usize>, Fault> {
+        let open = self.captures.iter().rposition(|slot| matches!(slot, Slot::Open(_)));
+        let Some((place, Slot::Open(start))) = open.map(|place| (place, self.captures[place].clone())) else {
+            return Ok(None);
+        };
+        self.captures[place] = Slot::Text(start..at);
+        let end = self.run(at, index)?;
+        if end.is_none() {
+            self.captures[place] = Slot::Open(start);
+        }
+        Ok(end)
     }
 
     fn has(&self, class: &Class, at: usize) -> bool {
