@@ -56,7 +56,8 @@ impl Received {
         self.settle.dead_letter(self.message, self.attempt, reason).await
     }
 
-    pub(crate) fn is_lost(&self) -> bool {
+    /// The connection that it came over is lost: the message comes again whatever is done with this one.
+    pub fn is_lost(&self) -> bool {
         self.settle.is_lost()
     }
 }

@@ -136,6 +136,8 @@ pub struct RenderRequest {
     pub api_versions: Arc<[String]>,
     /// Render again, whatever is cached.
     pub hard: bool,
+    /// Only plain manifests: a source that a program would have to render is refused, and none is started.
+    pub only_plain: bool,
 }
 
 /// The manifests of an application, and what they were made of.

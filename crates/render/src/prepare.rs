@@ -24,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) kube_version: String,
     pub(crate) api_versions: Arc<[String]>,
     pub(crate) hard: bool,
+    /// Only plain manifests: no program is started.
+    pub(crate) only_plain: bool,
     pub(crate) sources: Vec<ApplicationSource>,
     pub(crate) repositories: Vec<String>,
     pub(crate) revisions: Vec<String>,

@@ -73,6 +73,7 @@ pub(crate) struct View<'a> {
     pub(crate) kube_version: &'a str,
     pub(crate) api_versions: &'a Arc<[String]>,
     pub(crate) hard: bool,
+    pub(crate) only_plain: bool,
     pub(crate) sources: Vec<(&'a ApplicationSource, &'a str, &'a str)>,
     pub(crate) trees: Vec<SharedTree>,
 }
@@ -141,6 +142,7 @@ impl Renderer {
             kube_version: &request.kube_version,
             api_versions: &request.api_versions,
             hard: request.hard,
+            only_plain: request.only_plain,
             sources: request.sources.iter().map(|s| (&s.source, s.repository.as_str(), s.revision.as_str())).collect(),
             trees,
         })
@@ -180,6 +182,7 @@ impl Renderer {
             kube_version: view.kube_version.to_owned(),
             api_versions: Arc::clone(view.api_versions),
             hard: view.hard,
+            only_plain: view.only_plain,
             sources: view.sources.iter().map(|(source, ..)| (*source).clone()).collect(),
             repositories: view.sources.iter().map(|(_, repository, _)| (*repository).to_owned()).collect(),
             revisions: view.sources.iter().map(|(.., revision)| (*revision).to_owned()).collect(),
@@ -247,6 +250,9 @@ impl Inner {
             blocking(move || prepare_all(&job, &inner.workshop, &inner.known_untraceable(identity, job.sources.len())))
                 .await?
         };
+        if job.only_plain && prepared.iter().any(|source| !matches!(source.work, Work::Directory(_))) {
+            return Err(RenderError::unsupported("a source that a program renders", "render it as a whole"));
+        }
         let key = combined_key(prepared.iter().map(|p| p.key.as_str()));
         if !job.hard && prepared.iter().all(|p| p.traced) {
             let inputs = merged_inputs(prepared.iter().map(|p| &p.inputs));

@@ -92,6 +92,7 @@ impl Bench {
                 kube_version: &asked.kube_version,
                 api_versions: &asked.api_versions.as_slice().into(),
                 hard: asked.hard,
+                only_plain: false,
                 sources: asked
                     .sources
                     .iter()

@@ -219,8 +219,13 @@ impl ApplicationSets {
         pull: &wire::PullRequest,
     ) -> Effects {
         let mut effects = Effects::default();
+        let all = self.all();
+        if !all.iter().any(|state| locked(&state.answers).asks_pulls_of(repository)) {
+            // Nothing is remembered of repositories that nobody asks about: anybody can make up their names.
+            return effects;
+        }
         self.pulls.take(repository, pull);
-        for state in self.all() {
+        for state in all {
             if locked(&state.answers).asks_pulls_of(repository) {
                 self.expand_into(ctx, &state, &mut effects).await;
             }

@@ -19,6 +19,7 @@ use crate::customizations::Current;
 use crate::feedback::{Confirmation, Publisher};
 use crate::heads::Heads;
 use crate::index::{Index, Tracked};
+use crate::lanes::Lanes;
 use crate::metrics::WorkerMetrics;
 use crate::projects::Projects;
 use crate::queue::KeyedQueue;
@@ -59,6 +60,8 @@ pub struct Context {
     pub application_sets: ApplicationSets,
     /// Where followed revisions stand.
     pub heads: Heads,
+    /// Deliveries that are being handled, a lane for each repository.
+    pub lanes: Lanes<intake::Work>,
     /// The applications to reconcile.
     pub queue: KeyedQueue<AppId, Causes>,
     /// Recent reports.
@@ -180,6 +183,16 @@ impl Context {
             }
         }
         places
+    }
+
+    /// No application follows these places any more. What nobody is told of moves unseen, so whoever follows one of them next asks
+    /// the forge where it stands.
+    pub fn forget_heads(&self, left: &[Tracked]) {
+        if left.is_empty() {
+            return;
+        }
+        let read = self.application_sets.places();
+        self.heads.retain(|place| !left.contains(place) || read.contains(place));
     }
 
     /// The applications that read one of the changed paths.

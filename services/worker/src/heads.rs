@@ -32,9 +32,9 @@ impl Heads {
         self.place(tracked).lock().await.clone()
     }
 
-    /// The place stands at this commit from now on.
-    pub async fn advance(&self, tracked: &Tracked, commit: Commit) {
-        *self.place(tracked).lock().await = Some(commit);
+    /// Holds the place while somebody decides whether its head moves: nobody else reads or moves it in between.
+    pub async fn hold(&self, tracked: &Tracked) -> Held {
+        Held(self.place(tracked).lock_owned().await)
     }
 
     /// Nobody follows these any more.
@@ -44,6 +44,23 @@ impl Heads {
 
     fn place(&self, tracked: &Tracked) -> Arc<tokio::sync::Mutex<Option<Commit>>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(tracked.clone()).or_default().clone()
+    }
+}
+
+/// A place whose head nobody else can move. Every move of a head but the first goes through here, so that it is never moved by
+/// somebody who has decided on what it was before.
+#[derive(Debug)]
+pub struct Held(tokio::sync::OwnedMutexGuard<Option<Commit>>);
+
+impl Held {
+    /// The head as far as it is known.
+    pub fn commit(&self) -> Option<&Commit> {
+        self.0.as_ref()
+    }
+
+    /// The place stands at this commit from now on.
+    pub fn advance(&mut self, commit: Commit) {
+        *self.0 = Some(commit);
     }
 }
 

@@ -34,29 +34,31 @@ struct Place {
 }
 
 impl Index {
-    /// The application follows these places from now on. What is known of the inputs of a place it followed before stays.
-    pub fn track(&mut self, application: &AppId, places: Vec<Tracked>) {
+    /// The application follows these places from now on. What is known of the inputs of a place it followed before stays. Returns
+    /// the places that no application follows any more.
+    #[must_use = "what is remembered of a place that nobody follows grows old"]
+    pub fn track(&mut self, application: &AppId, places: Vec<Tracked>) -> Vec<Tracked> {
         let places: Vec<Tracked> = {
             let mut seen = HashSet::new();
             places.into_iter().filter(|place| seen.insert(place.clone())).collect()
         };
         let before = self.applications.get(application).cloned().unwrap_or_default();
-        for place in before.iter().filter(|place| !places.contains(place)) {
-            self.leave(application, place);
-        }
+        let left = before.iter().filter(|place| !places.contains(place));
+        let left = left.filter(|place| self.leave(application, place)).cloned().collect();
         for place in places.iter().filter(|place| !before.contains(place)) {
             self.places.entry(place.clone()).or_default().unknown.insert(application.clone());
             *self.revisions.entry(place.repository.clone()).or_default().entry(place.revision.clone()).or_default() +=
                 1;
         }
         self.applications.insert(application.clone(), places);
+        left
     }
 
-    /// The application is gone.
-    pub fn forget(&mut self, application: &AppId) {
-        for place in self.applications.remove(application).unwrap_or_default() {
-            self.leave(application, &place);
-        }
+    /// The application is gone. Returns the places that no application follows any more.
+    #[must_use = "what is remembered of a place that nobody follows grows old"]
+    pub fn forget(&mut self, application: &AppId) -> Vec<Tracked> {
+        let places = self.applications.remove(application).unwrap_or_default();
+        places.into_iter().filter(|place| self.leave(application, place)).collect()
     }
 
     /// What the application's render read at one of its places: folders and files, relative to the repository's root; the
@@ -132,7 +134,8 @@ impl Index {
         self.applications.len()
     }
 
-    fn leave(&mut self, application: &AppId, tracked: &Tracked) {
+    /// Whether nobody is left at the place.
+    fn leave(&mut self, application: &AppId, tracked: &Tracked) -> bool {
         if let Some(place) = self.places.get_mut(tracked) {
             place.clear(application);
             if place.unknown.is_empty() && place.inputs.is_empty() {
@@ -150,6 +153,7 @@ impl Index {
                 self.revisions.remove(&tracked.repository);
             }
         }
+        !self.places.contains_key(tracked)
     }
 }
 
@@ -190,7 +194,7 @@ mod tests {
             ("root", vec!["applicationsets"]),
             ("everything", vec![""]),
         ] {
-            index.track(&app(name), vec![place("main")]);
+            let _ = index.track(&app(name), vec![place("main")]);
             index.set_inputs(&app(name), &place("main"), inputs.into_iter().map(str::to_owned).collect());
         }
         index
@@ -221,7 +225,7 @@ mod tests {
         let mut index = index();
         index.forget_inputs(&app("ledger"));
         assert_eq!(concerned(&index, &["README.md"]), ["everything", "ledger"]);
-        index.track(&app("new"), vec![place("main")]);
+        assert!(index.track(&app("new"), vec![place("main")]).is_empty());
         assert_eq!(concerned(&index, &["README.md"]), ["everything", "ledger", "new"]);
     }
 
@@ -229,12 +233,12 @@ mod tests {
     fn leaving_a_place_leaves_nothing_behind() {
         let mut index = index();
         for name in ["gateway", "ledger", "root"] {
-            index.forget(&app(name));
+            assert!(index.forget(&app(name)).is_empty(), "{name} was not the last one");
         }
-        index.track(&app("everything"), vec![place("release")]);
+        assert_eq!(index.track(&app("everything"), vec![place("release")]), [place("main")]);
         assert_eq!(index.places(), [place("release")]);
         assert_eq!(index.revisions(&place("main").repository).into_iter().collect::<Vec<_>>(), ["release"]);
-        index.forget(&app("everything"));
+        assert_eq!(index.forget(&app("everything")), [place("release")]);
         assert!(index.places().is_empty() && index.count() == 0);
         assert!(index.revisions(&place("main").repository).is_empty());
     }
@@ -242,7 +246,7 @@ mod tests {
     #[test]
     fn tracking_the_same_place_again_keeps_what_is_known() {
         let mut index = index();
-        index.track(&app("gateway"), vec![place("main"), place("main")]);
+        assert!(index.track(&app("gateway"), vec![place("main"), place("main")]).is_empty());
         assert_eq!(concerned(&index, &["README.md"]), ["everything"]);
     }
 }

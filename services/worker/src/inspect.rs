@@ -27,6 +27,7 @@ use crate::context::{Context, GROUP, application_key};
 use crate::customizations::CONFIG_MAP;
 use crate::queue::Merge as _;
 use crate::reconcile::compare::Comparison;
+use crate::reconcile::permit::{self, Permitted};
 use crate::reconcile::{Cause, Causes, Pass, Stop, compare, gate, plan, render, resolve};
 use crate::{AppId, WorkerConfig, run, watches};
 
@@ -262,10 +263,10 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
     causes.merge(Causes::of(Cause::Changed));
     let pass = |application: Application| Pass::new(ctx, &managed, Arc::new(application), &causes);
     let asking = pass(asked.clone());
-    let project = gate::permitted(&asking).map_err(told)?;
-    let resolved = resolve::resolve(&asking).await.map_err(told)?;
-    Box::pin(gate::signed(&asking, project.as_deref(), &resolved)).await.map_err(told)?;
-    let desired = Box::pin(render::render(&asking, resolved)).await.map_err(told)?;
+    let permitted = permit::permitted(ctx, &asking.application).map_err(told)?;
+    let resolved = resolve::resolve(&asking, &permitted).await.map_err(told)?;
+    let signed = Box::pin(permit::signed(ctx, &permitted, &asking.application, resolved)).await.map_err(told)?;
+    let desired = Box::pin(render::render(&asking, signed)).await.map_err(told)?;
     // Where a sync follows at once the worker spares calls whose answers that sync gives; here none follows.
     let mut unhurried = asked;
     if let Some(policy) = &mut unhurried.spec.sync_policy {
@@ -298,9 +299,7 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
             sentence: format!("it is not synced by itself: {reason}"),
             until: again_at.map(Time::from),
         },
-        _ => {
-            decide(&asking, project.as_deref(), &request, &plan, if manual { &question.by } else { "the sync policy" })
-        }
+        _ => decide(&asking, &permitted, &request, &plan, if manual { &question.by } else { "the sync policy" }),
     };
     Ok(Inspection {
         application,
@@ -355,14 +354,8 @@ fn request(
     }
 }
 
-fn decide(
-    pass: &Pass<'_>,
-    project: Option<&AppProject>,
-    request: &plan::Request,
-    plan: &Arc<Plan>,
-    by: &str,
-) -> Decision {
-    match gate::gate(pass, project, request, plan) {
+fn decide(pass: &Pass<'_>, permitted: &Permitted, request: &plan::Request, plan: &Arc<Plan>, by: &str) -> Decision {
+    match gate::gate(pass, permitted, request, plan) {
         Ok(gate::Decided::Approved(_)) => Decision::Allowed { by: by.to_owned() },
         Ok(gate::Decided::Waiting { sentence, until }) => Decision::Waiting {
             sentence,

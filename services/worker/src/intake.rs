@@ -3,7 +3,7 @@
 //!
 //! Deliveries of one repository are handled one after the other, those of different repositories side by side.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use bus::{Received, names};
 use git::{Commit, GitError, RepositoryUrl};
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wire::delivery::Event;
 use wire::{Delivery, Envelope, PullRequestAction, Push, TraceParent};
@@ -38,58 +38,104 @@ pub enum Handled {
     Dead(String),
 }
 
+/// What waits in a lane.
+#[derive(Debug)]
+pub enum Work {
+    /// A message of this cluster's queue.
+    Received(Received),
+    /// What polling found, how often it was tried, and who wants to know what came of it.
+    Found(Box<Delivery>, u32, oneshot::Sender<Handled>),
+}
+
 /// Consumes this cluster's queue until the worker is stopped.
 pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let queue = names::worker_queue(&ctx.config.cluster);
     let mut consumer = ctx.bus.consume(&queue, PREFETCH).await.context("cannot consume this cluster's queue")?;
-    let mut lanes: HashMap<String, mpsc::UnboundedSender<Received>> = HashMap::new();
+    let mut lanes = tokio::task::JoinSet::new();
     loop {
-        let received = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            received = consumer.next() => received,
-        };
-        let Some(received) = received else {
-            anyhow::bail!("the bus ended the consumer of {queue}; start the worker again once the bus is well");
-        };
-        let lane = lane_of(&received);
-        let mut received = Some(received);
-        if let Some(sender) = lanes.get(&lane)
-            && let Some(message) = received.take()
-            && let Err(mpsc::error::SendError(message)) = sender.send(message)
-        {
-            received = Some(message);
-        }
-        if let Some(message) = received {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            let _ = sender.send(message);
-            tokio::spawn(serve(ctx.clone(), receiver));
-            lanes.insert(lane, sender);
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            received = consumer.next() => {
+                let Some(received) = received else {
+                    anyhow::bail!("the bus ended the consumer of {queue}; start the worker again once the bus is well");
+                };
+                let lane = lane_of(&received);
+                if let Some(first) = ctx.lanes.enter(&lane, Work::Received(received)) {
+                    lanes.spawn(serve(ctx.clone(), lane, first));
+                }
+            }
+            Some(ended) = lanes.join_next(), if !lanes.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "intake.panicked: this is a defect of Lockstep, please report it");
+                }
+            }
         }
     }
+    // What is not handled to its end goes back to the queue.
+    lanes.shutdown().await;
+    Ok(())
 }
 
 /// Messages with the same lane keep their order.
 fn lane_of(received: &Received) -> String {
     let envelope = Envelope::try_from(&received.message).ok();
     let delivery = envelope.and_then(|envelope| envelope.open::<Delivery>().ok());
-    delivery.and_then(|delivery| delivery.repository).map(|repository| repository.full_name()).unwrap_or_default()
+    delivery.as_ref().map(lane_of_delivery).unwrap_or_default()
 }
 
-async fn serve(ctx: Arc<Context>, mut messages: mpsc::UnboundedReceiver<Received>) {
-    while let Some(received) = messages.recv().await {
-        let handled = handle(&ctx, &received).await;
-        let done = match handled {
-            Handled::Done => received.ack().await,
-            Handled::Retry(after, reason) => received.retry(after, &reason).await,
-            Handled::Dead(reason) => {
-                tracing::warn!(%reason, "delivery.dead: see `lockstep deliveries dead`");
-                received.dead_letter(&reason).await
-            }
-        };
-        if let Err(error) = done {
-            // The bus gives the message again; handling it twice changes nothing.
-            tracing::warn!(%error, "delivery.not_settled");
+fn lane_of_delivery(delivery: &Delivery) -> String {
+    delivery.repository.as_ref().map(wire::Repository::full_name).unwrap_or_default().to_lowercase()
+}
+
+/// Somebody's turn in a lane. However it ends, the lane is free afterwards; what waits in it goes back to where it came from.
+struct LaneTurn {
+    ctx: Arc<Context>,
+    lane: String,
+    /// The lane is gone already, and may be somebody else's by now.
+    ended: bool,
+}
+
+impl Drop for LaneTurn {
+    fn drop(&mut self) {
+        if !self.ended {
+            drop(self.ctx.lanes.abandon(&self.lane));
         }
+    }
+}
+
+/// Handles the lane's work until there is none left.
+async fn serve(ctx: Arc<Context>, lane: String, first: Work) {
+    let mut turn = LaneTurn { ctx, lane, ended: false };
+    let mut next = Some(first);
+    while let Some(work) = next {
+        match work {
+            // Its connection is lost: it comes again over the new one, and working on both would be for nothing.
+            Work::Received(received) if received.is_lost() => drop(received),
+            Work::Received(received) => serve_received(&turn.ctx, received).await,
+            Work::Found(delivery, attempt, told) => {
+                let _ = told.send(handle_delivery(&turn.ctx, &delivery, None, attempt).await);
+            }
+        }
+        next = turn.ctx.lanes.next(&turn.lane);
+        turn.ended = next.is_none();
+    }
+}
+
+async fn serve_received(ctx: &Arc<Context>, received: Received) {
+    let done = match handle(ctx, &received).await {
+        Handled::Done => received.ack().await,
+        Handled::Retry(after, reason) => {
+            tracing::info!(%reason, attempt = received.attempt, "delivery.later: it comes again");
+            received.retry(after, &reason).await
+        }
+        Handled::Dead(reason) => {
+            tracing::warn!(%reason, "delivery.dead: see `lockstep deliveries dead`");
+            received.dead_letter(&reason).await
+        }
+    };
+    if let Err(error) = done {
+        // The bus gives the message again; handling it twice changes nothing.
+        tracing::warn!(%error, "delivery.not_settled");
     }
 }
 
@@ -110,18 +156,27 @@ async fn handle(ctx: &Arc<Context>, received: &Received) -> Handled {
     }
 }
 
-/// Handles what polling found as if a delivery had told of it. Nothing brings it again, so it is tried until it is done.
+/// Handles what polling found as if a delivery had told of it, in the lane of its repository. Nothing brings it again, so it is
+/// tried until it is done.
 pub async fn handle_found(ctx: &Arc<Context>, delivery: &Delivery) {
+    let lane = lane_of_delivery(delivery);
     let mut attempt = 1;
     loop {
-        match handle_delivery(ctx, delivery, None, attempt).await {
-            Handled::Done => return,
-            Handled::Retry(after, reason) => {
+        let (told, handled) = oneshot::channel();
+        if let Some(first) = ctx.lanes.enter(&lane, Work::Found(Box::new(delivery.clone()), attempt, told)) {
+            // A task of its own: whoever polls may be stopped, and what came into the lane meanwhile is not.
+            tokio::spawn(serve(ctx.clone(), lane.clone(), first));
+        }
+        match handled.await {
+            Ok(Handled::Done) => return,
+            Ok(Handled::Retry(after, reason)) => {
                 tracing::warn!(%reason, "poll.later: trying again");
                 attempt += 1;
                 tokio::time::sleep(after).await;
             }
-            Handled::Dead(reason) => return tracing::warn!(%reason, "poll.not_handled"),
+            Ok(Handled::Dead(reason)) => return tracing::warn!(%reason, "poll.not_handled"),
+            // The worker stops; what moved is found again after the next start.
+            Err(_) => return,
         }
     }
 }
@@ -285,29 +340,32 @@ async fn concerned_by_push(
         } else {
             heads::ask(&ctx.git, url, place).await?
         };
-        let known = match ctx.heads.known(place).await {
+        let mut head = ctx.heads.hold(place).await;
+        if head.commit().is_none() && commit == pushed && fetched.tip != pushed {
             // After a start: the ref may stand further on than this delivery tells.
-            None if commit == pushed && fetched.tip != pushed => {
-                ctx.heads.advance(place, fetched.tip.clone()).await;
-                Some(fetched.tip.clone())
-            }
-            known => known,
-        };
+            head.advance(fetched.tip.clone());
+        }
+        let known = head.commit().cloned();
         // A forced push may go back to a commit that the one before contains.
         let goes_back = |head: &Commit| fetched.tip == commit && before(push).as_ref() == Some(head);
         let (from, newer) = match known {
             Some(head) if head == commit => (before(push), None),
-            Some(head) if !repository.has(&head) => (before(push), None),
+            Some(lost) if !repository.has(&lost) => {
+                // The mirror was made anew: what the forge says now is the newest.
+                head.advance(if commit == pushed { fetched.tip.clone() } else { commit.clone() });
+                (before(push), None)
+            }
             Some(head) if !goes_back(&head) && repository.is_ancestor(&commit, &head)? => (before(push), Some(head)),
-            Some(head) => {
-                ctx.heads.advance(place, commit.clone()).await;
-                (Some(head), None)
+            Some(before) => {
+                head.advance(commit.clone());
+                (Some(before), None)
             }
             None => {
-                ctx.heads.advance(place, commit.clone()).await;
+                head.advance(commit.clone());
                 (before(push), None)
             }
         };
+        drop(head);
         let concerned = match from.filter(|from| repository.has(from)) {
             Some(from) => {
                 let concerned = ctx.concerned(place, &repository.changed_paths(&from, &commit)?);

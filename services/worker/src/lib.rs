@@ -17,6 +17,7 @@ pub mod heads;
 pub mod index;
 pub mod inspect;
 pub mod intake;
+pub mod lanes;
 pub mod lookup;
 pub mod metrics;
 pub mod outbox;

@@ -146,6 +146,7 @@ pub(crate) async fn context(
         projects: Default::default(),
         application_sets: ApplicationSets::new(forges),
         heads: Default::default(),
+        lanes: Default::default(),
         queue: Default::default(),
         metrics: WorkerMetrics::register(metrics),
         capabilities: std::sync::Mutex::new(capabilities),

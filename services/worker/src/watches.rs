@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::{GROUP, application_key, locked};
 use crate::customizations::CONFIG_MAP;
-use crate::reconcile::{Cause, Causes, resolve};
+use crate::reconcile::{Cause, Causes, permit};
 use crate::{AppId, Context, projects};
 
 /// The label that tells what a Secret of the control namespace is for.
@@ -92,14 +92,7 @@ pub fn take_application(ctx: &Arc<Context>, object: Object, cause: Cause) -> Opt
         forget_application(ctx, &id);
         return None;
     }
-    let mut places = Vec::new();
-    for source in application.sources() {
-        if let Ok((url, tracked)) = resolve::tracked(source) {
-            ctx.remember_url(&url);
-            places.push(tracked);
-        }
-    }
-    locked(&ctx.index).track(&id, places);
+    follow(ctx, &id, &application);
     if engine::dependencies::of(&application).is_empty() {
         locked(&ctx.depending).remove(&id);
     } else {
@@ -117,6 +110,19 @@ pub fn take_application(ctx: &Arc<Context>, object: Object, cause: Cause) -> Opt
     // A wave that waits inside an operation looks at children, too, and at termination.
     managed.newer.notify_waiters();
     Some(id)
+}
+
+/// Notes which places in Git the application follows: none while its project does not permit it, so that neither a webhook nor a
+/// poll has a forbidden repository contacted on its behalf.
+fn follow(ctx: &Context, id: &AppId, application: &Application) {
+    let followed = permit::permitted(ctx, application).map(|permitted| permitted.places()).unwrap_or_default();
+    let places = followed.into_iter().map(|(url, tracked)| {
+        ctx.remember_url(&url);
+        tracked
+    });
+    let places = places.collect();
+    let left = locked(&ctx.index).track(id, places);
+    ctx.forget_heads(&left);
 }
 
 /// An Application that does not say what it means gets a condition; its other status stays.
@@ -148,7 +154,8 @@ fn resume(ctx: &Context, managed: &crate::registry::Managed) {
 }
 
 fn forget_application(ctx: &Arc<Context>, id: &AppId) {
-    locked(&ctx.index).forget(id);
+    let left = locked(&ctx.index).forget(id);
+    ctx.forget_heads(&left);
     locked(&ctx.depending).remove(id);
     let Some(managed) = ctx.registry.remove(id) else { return };
     managed.newer.notify_waiters();
@@ -204,7 +211,9 @@ fn take_project(ctx: &Arc<Context>, object: Object) {
 
 fn wake_project(ctx: &Arc<Context>, name: &str) {
     for managed in ctx.registry.all() {
-        if managed.application().spec.project() == name {
+        let application = managed.application();
+        if application.spec.project() == name {
+            follow(ctx, &managed.id, &application);
             ctx.queue.push(managed.id.clone(), Causes::of(Cause::Changed));
         }
     }

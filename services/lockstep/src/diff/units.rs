@@ -151,6 +151,7 @@ impl Bench {
             kube_version: self.kube_version.clone(),
             api_versions: Arc::clone(&self.api_versions),
             hard: false,
+            only_plain: false,
         }
     }
 

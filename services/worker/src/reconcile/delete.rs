@@ -18,19 +18,58 @@ use resources::{Application, Condition, Object, ObjectKey, annotations, conditio
 use serde_json::json;
 
 use super::apply::delete_options;
-use super::{Cause, Causes, Pass, Stop, TROUBLED, back_off, gate, render, resolve, shared};
+use super::{Cause, Causes, Pass, Stop, TROUBLED, back_off, gate, permit, render, resolve, shared};
 use crate::Context;
 use crate::context::application_key;
 use crate::registry::Managed;
 
 /// Set on an Application whose namespace is its own and goes with it; previews have it.
 pub const DELETE_NAMESPACE: &str = "lockstep.dev/delete-namespace";
-/// How far a deletion has come: `objects` once the hooks before it have ended, `hooks` once the objects are gone, `cleanup`
-/// once the hooks after it have ended.
+/// How far a deletion has come: a [`Stage`]. A person may set it to go on without a hook.
 const STAGE: &str = "lockstep.dev/deletion-stage";
 /// Something that the cluster does not tell of, or that waits for a person, is looked at again this often.
 const PAUSE: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How far a deletion has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The hooks before it run.
+    Begun,
+    /// They have ended: the objects go.
+    Objects,
+    /// The objects are gone: the hooks after it run.
+    Hooks,
+    /// They have ended: what is left of hooks goes, then the namespace if it is the application's own.
+    Cleanup,
+}
+
+impl Stage {
+    /// Reads the annotation; the error is for a person. A stage that nobody knows is none that has been reached: taking it for the
+    /// last would leave the objects behind.
+    fn of(application: &Application) -> Result<Self, String> {
+        match application.annotation(STAGE) {
+            None | Some("") => Ok(Self::Begun),
+            Some("objects") => Ok(Self::Objects),
+            Some("hooks") => Ok(Self::Hooks),
+            Some("cleanup") => Ok(Self::Cleanup),
+            Some(other) => Err(format!(
+                "the annotation {STAGE} is {other:?}, which is no stage of a deletion: set it to objects, hooks or cleanup, or \
+                 remove it"
+            )),
+        }
+    }
+
+    /// The phase that runs now, and what the annotation says after it. `None`: nothing is left but to clean up.
+    fn phase(self) -> Option<(Phase, &'static str)> {
+        match self {
+            Self::Begun => Some((Phase::PreDelete, "objects")),
+            Self::Objects => Some((Phase::Delete, "hooks")),
+            Self::Hooks => Some((Phase::PostDelete, "cleanup")),
+            Self::Cleanup => None,
+        }
+    }
+}
 
 /// What a step of a deletion came to.
 enum Step {
@@ -134,12 +173,11 @@ async fn step(
     };
     let since = begun(application);
     loop {
-        let (phase, next) = match application_stage(managed).as_str() {
-            "" => (Phase::PreDelete, "objects"),
-            "objects" => (Phase::Delete, "hooks"),
-            "hooks" => (Phase::PostDelete, "cleanup"),
-            _ => break,
+        let stage = match Stage::of(&managed.application()) {
+            Ok(stage) => stage,
+            Err(sentence) => return Ok(Step::Stuck(sentence)),
         };
+        let Some((phase, next)) = stage.phase() else { break };
         let waves = plan.waves.iter().filter(|wave| wave.phase == phase);
         let step = if phase == Phase::Delete {
             objects(ctx, &writer, application, waves, since).await?
@@ -159,10 +197,6 @@ async fn step(
         return Ok(Step::Going);
     }
     Ok(Step::Done)
-}
-
-fn application_stage(managed: &Managed) -> String {
-    managed.application().annotation(STAGE).unwrap_or_default().to_owned()
 }
 
 fn begun(application: &Application) -> Timestamp {
@@ -233,16 +267,18 @@ async fn wanted_hooks(
             let causes = Causes::of(Cause::Start);
             let pass = Pass::new(ctx, managed, application.clone(), &causes);
             let rendered = async {
-                let project = gate::permitted(&pass)?;
-                let resolved = resolve::resolve(&pass).await?;
-                gate::signed(&pass, project.as_deref(), &resolved).await?;
-                render::render(&pass, resolved).await
+                let permitted = permit::permitted(ctx, application)?;
+                let resolved = resolve::resolve(&pass, &permitted).await?;
+                let signed = permit::signed(ctx, &permitted, application, resolved).await?;
+                render::render(&pass, signed).await
             };
             match Box::pin(rendered).await {
                 Ok(desired) => desired,
                 Err(Stop::Failed { sentence, .. }) => {
                     let resources = application.status.iter().flat_map(|status| &status.resources);
-                    if application_stage(managed) == "cleanup" || !resources.into_iter().any(|resource| resource.hook) {
+                    if Stage::of(application) == Ok(Stage::Cleanup)
+                        || !resources.into_iter().any(|resource| resource.hook)
+                    {
                         return Ok(Ok((Vec::new(), Vec::new())));
                     }
                     return Ok(Err(format!(
@@ -402,4 +438,33 @@ async fn namespace_gone(ctx: &Context, managed: &Managed, application: &Applicat
         ctx.cluster.delete(&key, &options).await?;
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_that_nobody_knows_is_not_reached() {
+        for (annotation, want) in [
+            (None, Some(Stage::Begun)),
+            (Some(""), Some(Stage::Begun)),
+            (Some("objects"), Some(Stage::Objects)),
+            (Some("hooks"), Some(Stage::Hooks)),
+            (Some("cleanup"), Some(Stage::Cleanup)),
+            (Some("Cleanup"), None),
+            (Some("done"), None),
+        ] {
+            let annotations = annotation.map(|stage| json!({ (STAGE): stage }));
+            let application = Application::parse(json!({
+                "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+                "metadata": { "name": "shop", "namespace": "argocd", "annotations": annotations },
+                "spec": { "destination": { "name": "in-cluster" }, "source": { "repoURL": "https://git.example.com/a" } },
+            }))
+            .unwrap();
+            let read = Stage::of(&application);
+            assert_eq!(read.as_ref().ok(), want.as_ref(), "{annotation:?}");
+            assert!(read.is_ok() || read.unwrap_err().contains(STAGE));
+        }
+    }
 }

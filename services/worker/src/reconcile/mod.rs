@@ -13,6 +13,7 @@ pub mod drift;
 pub mod explain;
 pub mod gate;
 pub mod orphans;
+pub mod permit;
 pub mod plan;
 pub mod preflight;
 pub mod render;
@@ -28,8 +29,9 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use engine::compare::CompareRules;
-use resources::{AppProject, Application, SyncStatus, annotations};
+use resources::{Application, SyncStatus, annotations};
 
+use self::permit::Permitted;
 use crate::queue::Merge;
 use crate::registry::{Desired, Managed};
 use crate::timeline::Timeline;
@@ -344,22 +346,22 @@ pub struct Done {
 /// After a start every application waits here at once for its turn to render: each step is boxed, so that what waits is
 /// small.
 async fn steps(pass: &mut Pass<'_>) -> Result<Done, Stop> {
-    let project = gate::permitted(pass)?;
-    let mut done = Box::pin(operate(pass, project.as_deref())).await?;
+    let permitted = permit::permitted(pass.ctx, &pass.application)?;
+    let mut done = Box::pin(operate(pass, &permitted)).await?;
     let heals = pass.application.spec.automated().is_some_and(|automated| automated.self_heal);
     if done.operation.is_none() && !heals {
         done.drift = drift::sentence(pass, &done);
     }
-    done.orphaned = Box::pin(orphans::sentence(pass, project.as_deref())).await;
+    done.orphaned = Box::pin(orphans::sentence(pass, permitted.project())).await;
     Box::pin(explain::explain(pass, &mut done.comparison)).await;
     Ok(done)
 }
 
 /// Carries out what is to be done, if anything is.
-async fn operate(pass: &mut Pass<'_>, project: Option<&AppProject>) -> Result<Done, Stop> {
+async fn operate(pass: &mut Pass<'_>, permitted: &Permitted) -> Result<Done, Stop> {
     plan::can_be_followed(&pass.application)?;
-    pass.writer = gate::writer(pass, project)?;
-    let desired = desired(pass, project).await?;
+    pass.writer = gate::writer(pass, permitted.project())?;
+    let desired = desired(pass, permitted).await?;
     pass.timeline.mark("rendered");
     let comparison = Box::pin(compare::compare(pass, &desired)).await?;
     pass.scope.compared = true;
@@ -395,7 +397,7 @@ async fn operate(pass: &mut Pass<'_>, project: Option<&AppProject>) -> Result<Do
     if request.automated && plan.is_empty() {
         return Ok(done);
     }
-    let approved = match gate::gate(pass, project, &request, &plan)? {
+    let approved = match gate::gate(pass, permitted, &request, &plan)? {
         gate::Decided::Approved(approved) => approved,
         gate::Decided::Waiting { sentence, until } => {
             if let Some(until) = until {
@@ -421,17 +423,17 @@ async fn operate(pass: &mut Pass<'_>, project: Option<&AppProject>) -> Result<Do
 }
 
 /// What Git wants: what was rendered last if nothing but live objects has changed, or else resolved and rendered.
-async fn desired(pass: &mut Pass<'_>, project: Option<&AppProject>) -> Result<Arc<Desired>, Stop> {
+async fn desired(pass: &mut Pass<'_>, permitted: &Permitted) -> Result<Arc<Desired>, Stop> {
     let desired = match compare::remembered(pass) {
         Some(desired) => {
             pass.scope.remembered = true;
             desired
         }
         None => {
-            let resolved = resolve::resolve(pass).await?;
-            Box::pin(gate::signed(pass, project, &resolved)).await?;
+            let resolved = resolve::resolve(pass, permitted).await?;
+            let signed = Box::pin(permit::signed(pass.ctx, permitted, &pass.application, resolved)).await?;
             pass.timeline.mark("resolved");
-            let desired = Box::pin(render::render(pass, resolved)).await?;
+            let desired = Box::pin(render::render(pass, signed)).await?;
             pass.managed.state().broken = None;
             desired
         }

@@ -19,9 +19,8 @@ const LIFETIME: Duration = Duration::from_secs(300);
 pub struct Listed(Mutex<HashMap<String, (Instant, Arc<MetadataList>)>>);
 
 /// The warning, if there is one. What cannot be listed for the moment leaves the warning as it was.
-pub async fn sentence(pass: &Pass<'_>, project: Option<&AppProject>) -> Option<String> {
-    let project =
-        project.filter(|project| project.spec.orphaned_resources.as_ref().is_some_and(|orphans| orphans.warns()))?;
+pub async fn sentence(pass: &Pass<'_>, project: &AppProject) -> Option<String> {
+    project.spec.orphaned_resources.as_ref().filter(|orphans| orphans.warns())?;
     let namespace = &pass.application.spec.destination.namespace;
     if namespace.is_empty() {
         return None;

@@ -9,7 +9,8 @@ use render::{RenderRequest, Rendered, SourceAt};
 use resources::{Application, Object, ObjectKey, conditions};
 use sha2::{Digest as _, Sha256};
 
-use super::resolve::Resolved;
+use super::permit::{self, Signed};
+use super::resolve::{self, Resolved};
 use super::{Cause, Causes, Pass, Stop};
 use crate::Context;
 use crate::context::locked;
@@ -17,8 +18,9 @@ use crate::index::Tracked;
 use crate::registry::{Desired, Managed};
 
 /// Renders, remembers what was read, and prepares the objects.
-pub async fn render(pass: &Pass<'_>, resolved: Vec<Resolved>) -> Result<Arc<Desired>, Stop> {
-    let request = request(pass.ctx, &pass.application, &resolved, pass.causes.has(Cause::HardRefresh))?;
+pub async fn render(pass: &Pass<'_>, signed: Signed) -> Result<Arc<Desired>, Stop> {
+    let resolved = signed.sources();
+    let request = request(pass.ctx, &pass.application, &signed, pass.causes.has(Cause::HardRefresh))?;
     let rendered = match pass.ctx.renderer.render(&request).await {
         Ok(rendered) => rendered,
         Err(error) => {
@@ -28,7 +30,7 @@ pub async fn render(pass: &Pass<'_>, resolved: Vec<Resolved>) -> Result<Arc<Desi
             return Err(if error.is_transient() { Stop::Later(sentence) } else { Stop::comparison(sentence) });
         }
     };
-    remember_inputs(pass, &resolved, &rendered).await;
+    remember_inputs(pass, resolved, &rendered).await;
     let commits: Vec<String> = resolved.iter().map(|source| source.commit.to_string()).collect();
     let spec = spec_hash(pass);
     let known = pass.managed.state().desired.clone();
@@ -54,7 +56,7 @@ pub async fn render(pass: &Pass<'_>, resolved: Vec<Resolved>) -> Result<Arc<Desi
     let desired = Arc::new(Desired {
         rendered,
         commits,
-        places: resolved.into_iter().map(|source| source.tracked).collect(),
+        places: resolved.iter().map(|source| source.tracked.clone()).collect(),
         objects: objects.into_iter().map(Arc::new).collect(),
         spec,
         warnings,
@@ -75,34 +77,33 @@ pub async fn is_untouched(ctx: &Arc<Context>, managed: &Managed, place: &Tracked
     if desired.rendered.source_types.iter().any(|kind| kind != "Directory") {
         return false;
     }
-    let (mut before, mut after) = (Vec::new(), Vec::new());
-    for source in application.sources() {
-        let Ok((url, tracked)) = super::resolve::tracked(source) else { return false };
-        let (old, new) = if tracked == *place {
-            (from.clone(), to.clone())
-        } else {
-            let Some(commit) = ctx.heads.known(&tracked).await else { return false };
-            (commit.clone(), commit)
+    let Ok(permitted) = permit::permitted(ctx, &application) else { return false };
+    let at = async |moved: &Commit| -> Option<Signed> {
+        let commit = async |tracked: Tracked| {
+            if tracked == *place { Some(moved.clone()) } else { ctx.heads.known(&tracked).await }
         };
-        let at = |commit| Resolved { source: source.clone(), url: url.clone(), tracked: tracked.clone(), commit };
-        before.push(at(old));
-        after.push(at(new));
-    }
-    let (Ok(before), Ok(after)) =
-        (request(ctx, &application, &before, false), request(ctx, &application, &after, false))
-    else {
-        return false;
+        let resolved = resolve::at_known(&permitted, commit).await?;
+        // A commit that nobody may render is not looked into to save work either.
+        permit::signed(ctx, &permitted, &application, resolved).await.ok()
     };
+    let (Some(before), Some(after)) = tokio::join!(at(from), at(to)) else { return false };
+    let plain = |signed: &Signed| {
+        let mut request = request(ctx, &application, signed, false).ok()?;
+        // What was a plain directory may be a chart in the newer commit; no program is started to find out.
+        request.only_plain = true;
+        Some(request)
+    };
+    let (Some(before), Some(after)) = (plain(&before), plain(&after)) else { return false };
     match tokio::join!(ctx.renderer.render(&before), ctx.renderer.render(&after)) {
         (Ok(before), Ok(after)) => before.key == after.key,
         _ => false,
     }
 }
 
-fn request(ctx: &Context, application: &Application, resolved: &[Resolved], hard: bool) -> Result<RenderRequest, Stop> {
+fn request(ctx: &Context, application: &Application, signed: &Signed, hard: bool) -> Result<RenderRequest, Stop> {
     let capabilities = locked(&ctx.capabilities).clone();
-    let mut sources = Vec::with_capacity(resolved.len());
-    for source in resolved {
+    let mut sources = Vec::with_capacity(signed.sources().len());
+    for source in signed.sources() {
         let snapshot = ctx.git.repository(&source.url).snapshot(&source.commit);
         sources.push(SourceAt {
             source: source.source.clone(),
@@ -119,6 +120,7 @@ fn request(ctx: &Context, application: &Application, resolved: &[Resolved], hard
         kube_version: capabilities.version,
         api_versions: capabilities.api_versions,
         hard,
+        only_plain: false,
     })
 }
 

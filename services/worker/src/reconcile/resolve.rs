@@ -4,6 +4,7 @@ use futures::future::try_join_all;
 use git::{GitError, RepositoryUrl};
 use resources::{ApplicationSource, annotations};
 
+use super::permit::Permitted;
 use super::{Pass, Stop};
 use crate::index::Tracked;
 use crate::poll;
@@ -21,8 +22,8 @@ pub struct Resolved {
     pub commit: git::Commit,
 }
 
-/// The place that a source follows.
-pub fn tracked(source: &ApplicationSource) -> Result<(RepositoryUrl, Tracked), GitError> {
+/// The place that a source follows. Whoever wants to go there asks a [`Permitted`] for its places instead.
+pub(super) fn tracked(source: &ApplicationSource) -> Result<(RepositoryUrl, Tracked), GitError> {
     let url = RepositoryUrl::parse(&source.repo_url)?;
     let revision = source.target_revision.trim();
     let revision = if revision.is_empty() { "HEAD" } else { revision }.to_owned();
@@ -31,8 +32,8 @@ pub fn tracked(source: &ApplicationSource) -> Result<(RepositoryUrl, Tracked), G
 }
 
 /// Resolves all sources. An operation that names a revision resolves to that instead.
-pub async fn resolve(pass: &Pass<'_>) -> Result<Vec<Resolved>, Stop> {
-    let sources = super::plan::sources(&pass.application);
+pub async fn resolve(pass: &Pass<'_>, permitted: &Permitted) -> Result<Vec<Resolved>, Stop> {
+    let sources = permitted.sources();
     if sources.is_empty() {
         return Err(Stop::invalid("spec.source is missing; say where the manifests are"));
     }
@@ -42,6 +43,20 @@ pub async fn resolve(pass: &Pass<'_>) -> Result<Vec<Resolved>, Stop> {
         resolve_one(pass, source, asked)
     });
     try_join_all(resolving).await
+}
+
+/// The sources at commits that are known already. `None`: one is not known, or has no place.
+pub async fn at_known<F>(permitted: &Permitted, commit: impl Fn(Tracked) -> F) -> Option<Vec<Resolved>>
+where
+    F: Future<Output = Option<git::Commit>>,
+{
+    let mut resolved = Vec::with_capacity(permitted.sources().len());
+    for source in permitted.sources() {
+        let (url, tracked) = tracked(source).ok()?;
+        let commit = commit(tracked.clone()).await?;
+        resolved.push(Resolved { source: source.clone(), url, tracked, commit });
+    }
+    Some(resolved)
 }
 
 async fn resolve_one(pass: &Pass<'_>, source: &ApplicationSource, asked: Option<String>) -> Result<Resolved, Stop> {

@@ -2,6 +2,7 @@
 //! (`--test-threads=2`): each story has a control plane or two of its own.
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
 mod cli;
 mod drift;
 mod example;

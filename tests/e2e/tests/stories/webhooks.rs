@@ -29,13 +29,15 @@ async fn forged_replayed_truncated_webhooks() -> Result<()> {
 
 /// A webhook as it was sent.
 #[derive(Clone)]
-struct Webhook {
+pub struct Webhook {
     headers: BTreeMap<String, String>,
-    body: Vec<u8>,
+    /// As it is sent.
+    pub body: Vec<u8>,
 }
 
 impl Webhook {
-    fn with(mut self, header: &str, value: &str) -> Self {
+    /// With another value of a header.
+    pub fn with(mut self, header: &str, value: &str) -> Self {
         self.headers.insert(header.to_owned(), value.to_owned());
         self
     }
@@ -45,7 +47,8 @@ impl Webhook {
         self
     }
 
-    fn signed(self, secret: &str) -> Self {
+    /// Signed again.
+    pub fn signed(self, secret: &str) -> Self {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         mac.update(&self.body);
         let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
@@ -53,13 +56,17 @@ impl Webhook {
     }
 }
 
-struct Sender<'a> {
-    stage: &'a Stage,
-    http: reqwest::Client,
+/// Sends webhooks as they are.
+pub struct Sender<'a> {
+    /// To whose receiver.
+    pub stage: &'a Stage,
+    /// With what.
+    pub http: reqwest::Client,
 }
 
 impl Sender<'_> {
-    async fn send(&self, webhook: &Webhook) -> Result<u16> {
+    /// Returns the status.
+    pub async fn send(&self, webhook: &Webhook) -> Result<u16> {
         let mut request = self.http.post(format!("{}/webhooks/github", self.stage.receiver_url));
         for (name, value) in &webhook.headers {
             request = request.header(name, value);
@@ -75,7 +82,7 @@ impl Sender<'_> {
 }
 
 /// A push that was synced, and the webhook that told of it.
-async fn the_first_push(stage: &Stage, shop: &WorkingCopy) -> Result<Webhook> {
+pub async fn the_first_push(stage: &Stage, shop: &WorkingCopy) -> Result<Webhook> {
     shop.git.write("app/config.yaml", config_map("shop", "one"))?;
     let commit = shop.push("Say one").await?;
     stage.expect(shop, &commit, "lockstep/dev", "success", "all healthy").await?;
