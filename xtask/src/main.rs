@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+mod progress;
+
 use anyhow::{Context as _, bail};
 
 const USAGE: &str = "\
@@ -47,9 +49,9 @@ fn main() -> ExitCode {
 }
 
 fn demo(arguments: &[String]) -> anyhow::Result<()> {
-    step("building Lockstep and the demonstration (a first time takes some minutes)", || {
-        cargo(&["build", "--quiet", "--package", "lockstep", "--package", "demo"])
-    })?;
+    let own_clusters = !arguments.iter().any(|argument| argument == "--kubeconfig");
+    let needed: &[&str] = if own_clusters { &["helm", "kustomize", "controlplane"] } else { &["helm", "kustomize"] };
+    build(needed, "Lockstep and the demonstration", &["build", "--package", "lockstep", "--package", "demo"])?;
     let mut demo = Command::new(target().join("debug/demo"));
     demo.args(arguments).env("LOCKSTEP_BIN", target().join("debug/lockstep"));
     let status = demo.status().context("cannot run the demonstration")?;
@@ -62,8 +64,10 @@ fn demo(arguments: &[String]) -> anyhow::Result<()> {
 /// One build for everything: another selection of packages would have other features and be built a second time.
 fn test(arguments: &[String]) -> anyhow::Result<()> {
     step("formatting", || cargo(&["fmt", "--all", "--check"]))?;
-    step("clippy", || cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    step("building everything", || cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
+    let programs = progress::Programs::build(EVERY_PROGRAM);
+    step("clippy", || progress::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step("building everything", || progress::cargo(&["build", "--workspace", "--all-targets"]))?;
+    step("programs that tests start", || programs.built())?;
     let mut all = vec!["test", "--workspace"];
     if !arguments.is_empty() {
         all.push("--");
@@ -73,16 +77,18 @@ fn test(arguments: &[String]) -> anyhow::Result<()> {
 }
 
 fn e2e(arguments: &[String]) -> anyhow::Result<()> {
-    step("building everything", || cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
+    build(EVERY_PROGRAM, "everything", &["build", "--workspace", "--all-targets"])?;
     let mut all = vec!["test", "--workspace", "--test", "stories", "--"];
     all.extend(arguments.iter().map(String::as_str));
     step("end-to-end tests", || run(cargo_command(&all).env("LOCKSTEP_BIN", target().join("debug/lockstep"))))
 }
 
 fn bench(arguments: &[String]) -> anyhow::Result<()> {
-    step("building Lockstep and the benchmark, optimized", || {
-        cargo(&["build", "--quiet", "--release", "--package", "lockstep", "--package", "bench"])
-    })?;
+    build(
+        &["kustomize", "controlplane"],
+        "Lockstep and the benchmark, optimized",
+        &["build", "--profile", "bench", "--package", "lockstep", "--package", "bench"],
+    )?;
     let mut bench = Command::new(target().join("release/bench"));
     bench.args(arguments).env("LOCKSTEP_BIN", target().join("release/lockstep"));
     let status = bench.status().context("cannot run the benchmark")?;
@@ -93,8 +99,19 @@ fn bench(arguments: &[String]) -> anyhow::Result<()> {
 }
 
 fn corpus() -> anyhow::Result<()> {
-    step("building the recorder", || cargo(&["build", "--quiet", "--workspace"]))?;
+    build(&["controlplane"], "the recorder", &["build", "--workspace"])?;
     run(&mut Command::new(target().join("debug/corpus")))
+}
+
+/// Everything that some test starts.
+const EVERY_PROGRAM: &[&str] = &["helm", "kustomize", "controlplane", "gitea"];
+
+/// Builds with cargo, and beside it the programs that Go builds: says beforehand what is missing and what that costs.
+fn build(needed: &[&'static str], what: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    progress::announce(needed, what);
+    let programs = progress::Programs::build(needed);
+    step(&format!("building {what}"), || progress::cargo(arguments))?;
+    if programs.is_busy() { step("waiting for what Go builds", || programs.built()) } else { programs.built() }
 }
 
 /// What neither cargo nor Go brings.
