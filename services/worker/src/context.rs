@@ -27,8 +27,8 @@ use crate::reconcile::Causes;
 use crate::reconcile::orphans::Listed;
 use crate::registry::{Managed, Registry};
 use crate::reports::ReportLog;
-use crate::tracker::{CommitCheck, CommitKey, Conclusion, Origin, Tracker, Verdict};
-use crate::wanted::{self, Wanted};
+use crate::tracker::{CommitCheck, CommitKey, Concerned, Conclusion, Origin, Tracker, Verdict};
+use crate::wanted::{self, Taken, Wanted};
 use crate::{AppId, intake};
 
 /// The API group of the resources that people write.
@@ -206,12 +206,11 @@ impl Context {
         &self,
         key: &CommitKey,
         origin: &Origin,
-        concerned: &BTreeSet<AppId>,
+        concerned: Concerned,
         expanding: &[(AppId, String)],
     ) -> Confirmation {
-        let concerned: Vec<AppId> = concerned.iter().cloned().collect();
         let total = self.registry.count();
-        self.publish_under_lock(|tracker| tracker.begin(key, origin.clone(), &concerned, expanding, total))
+        self.publish_under_lock(|tracker| tracker.begin(key, origin.clone(), concerned, expanding, total))
     }
 
     /// An application is somewhere on its way.
@@ -230,9 +229,13 @@ impl Context {
     pub fn reopen(&self, key: &CommitKey) {
         let mut tracker = locked(&self.tracker);
         for managed in self.registry.all() {
-            let wanted = managed.state().wanted.clone();
-            for wanted in wanted.iter().filter(|wanted| wanted.key().as_ref() == Some(key)) {
-                tracker.resume(key, wanted.origin(), &managed.id, wanted.conclusion());
+            let state = managed.state();
+            for wanted in state.wanted.iter().filter(|wanted| wanted.repository_key().as_ref() == Some(&key.repository))
+            {
+                let conclusion = wanted.conclusion_of(&key.commit);
+                if conclusion.is_some() || wanted.commit == key.commit {
+                    tracker.resume(key, wanted.origin(), &managed.id, conclusion);
+                }
             }
         }
     }
@@ -262,44 +265,22 @@ impl Context {
         self.publisher.checks(checks)
     }
 
-    /// A commit is wanted of an application from now on. Returns the older commit that it supersedes, if one was pending.
-    pub fn want(
-        &self,
-        application: &Managed,
-        wanted: Wanted,
-        received_us: i64,
-        routed_us: i64,
-    ) -> Option<(CommitKey, Conclusion)> {
+    /// A commit is wanted of an application from now on, unless the event was handled before.
+    pub fn want(&self, application: &Managed, wish: Wanted, received_us: i64, routed_us: i64) -> Taken {
         let mut state = application.state();
-        let key = wanted.repository_key();
-        let newer = wanted.commit.clone();
-        let place = state.wanted.iter().position(|known| known.repository_key() == key);
-        if let Some(known) = place.and_then(|place| state.wanted.get(place))
-            && known.commit == newer
-            && known.is_pending()
-        {
-            // The same delivery again, after a kill between recording and acknowledging.
-            return None;
+        let taken = wanted::take(&mut state.wanted, wish);
+        if matches!(taken, Taken::New { .. }) {
+            state.wanted_version += 1;
+            state.timeline = crate::timeline::Timeline::default();
+            state.timeline.mark_at("received", received_us);
+            state.timeline.mark_at("routed", routed_us);
+            state.cause = "delivery";
+            state.settling_since = None;
+            state.failures = 0;
+            state.refused = 0;
+            state.heals.forget();
         }
-        let older = match place {
-            Some(place) => Some(std::mem::replace(&mut state.wanted[place], wanted)),
-            None => {
-                state.wanted.push(wanted);
-                None
-            }
-        };
-        state.wanted_version += 1;
-        state.timeline = crate::timeline::Timeline::default();
-        state.timeline.mark_at("received", received_us);
-        state.timeline.mark_at("routed", routed_us);
-        state.cause = "delivery";
-        state.settling_since = None;
-        state.failures = 0;
-        state.refused = 0;
-        state.heals.forget();
-        let older = older.filter(|older| older.is_pending() && older.commit != newer)?;
-        let sentence = format!("superseded by {}", intake::short(&newer));
-        Some((older.key()?, Conclusion { verdict: Verdict::Superseded, sentence }))
+        taken
     }
 
     /// Writes the annotation until it says what is wanted. Returns early if the application is gone.

@@ -18,8 +18,8 @@ use wire::{Delivery, Envelope, PullRequestAction, Push, TraceParent};
 
 use crate::index::Tracked;
 use crate::reconcile::{Cause, Causes, render};
-use crate::tracker::{CommitKey, Conclusion, Origin, Verdict};
-use crate::wanted::Wanted;
+use crate::tracker::{CommitKey, Concerned, Conclusion, Origin, Verdict};
+use crate::wanted::{Taken, Wanted};
 use crate::{AppId, Context, heads};
 
 /// Messages taken from the queue and not yet acknowledged.
@@ -243,7 +243,7 @@ async fn handle_push(
         if places.is_empty() {
             // The pull request's own event brings the check of a commit that only a preview follows.
             if !ctx.is_previewed(&url.key()) {
-                ctx.begin(&key, &origin, &BTreeSet::new(), &[]).confirmed().await;
+                ctx.begin(&key, &origin, Concerned::new(), &[]).confirmed().await;
             }
             continue;
         }
@@ -383,7 +383,10 @@ async fn concerned_by_push(
                 let again = ctx.concerned(place, &repository.changed_paths(&commit, &head)?);
                 let again = touched(ctx, place, &commit, &head, again).await;
                 for application in concerned {
-                    if again.contains(&application) {
+                    if let Some(newer) = wanted_newer(ctx, &repository, url, &application, &commit) {
+                        // Deliveries have come out of order: what is wanted already contains this commit.
+                        outcome.superseded.push((application, newer));
+                    } else if again.contains(&application) {
                         outcome.superseded.push((application, head.to_string()));
                     } else {
                         outcome.concerned.insert(application);
@@ -393,6 +396,27 @@ async fn concerned_by_push(
         }
     }
     Ok(outcome)
+}
+
+/// The commit that is wanted of an application already, if it is a newer one that contains this commit.
+fn wanted_newer(
+    ctx: &Context,
+    repository: &git::Repository,
+    url: &RepositoryUrl,
+    application: &AppId,
+    commit: &Commit,
+) -> Option<String> {
+    let managed = ctx.registry.get(application)?;
+    let wanted = {
+        let state = managed.state();
+        state
+            .wanted
+            .iter()
+            .find(|wanted| wanted.repository_key() == Some(url.key()))
+            .map(|wanted| wanted.commit.clone())
+    };
+    let newer = Commit::parse(&wanted?).ok().filter(|newer| newer != commit && repository.has(newer))?;
+    repository.is_ancestor(commit, &newer).ok()?.then(|| newer.to_string())
 }
 
 /// Those whose manifests the push changes, as far as that can be told at once.
@@ -467,20 +491,37 @@ async fn record(
     let mut confirmations = Vec::new();
     let mut superseded = Vec::new();
     let mut managed = Vec::new();
+    let mut everybody = Concerned::new();
     for id in &news.concerned {
         let Some(application) = ctx.registry.get(id) else { continue };
         let wanted = Wanted::new(url, commit, origin, delivery.received_at_unix_ms);
-        if let Some((older, conclusion)) = ctx.want(&application, wanted, received_us, routed_us) {
-            superseded.push(ctx.conclude(&older, id, conclusion));
+        let ended = match ctx.want(&application, wanted, received_us, routed_us) {
+            Taken::Known(Some(conclusion)) => Some(conclusion),
+            Taken::Known(None) => None,
+            Taken::New { superseded: older } => {
+                superseded.extend(older.map(|(older, conclusion)| ctx.conclude(&older, id, conclusion)));
+                None
+            }
+        };
+        if ended.is_none() {
+            managed.push(application);
         }
-        managed.push(application);
+        everybody.insert(id.clone(), ended);
     }
-    let mut everybody: BTreeSet<AppId> = managed.iter().map(|application| application.id.clone()).collect();
-    everybody.extend(news.concluded.iter().map(|(id, _)| id.clone()));
-    confirmations.push(ctx.begin(&key, origin, &everybody, &news.waiting));
-    for (id, conclusion) in news.concluded {
-        confirmations.push(ctx.conclude(&key, &id, conclusion));
+    let concluded = news.concluded.into_iter().map(|(id, conclusion)| {
+        let known = ctx.registry.get(&id).and_then(|known| known.conclusion_of(&key));
+        // That a newer commit took its place does not mend what has failed.
+        let conclusion = known.filter(|_| conclusion.verdict == Verdict::Superseded).unwrap_or(conclusion);
+        (id, Some(conclusion))
+    });
+    let concluded: Concerned = concluded.collect();
+    let nothing_new = managed.is_empty() && !everybody.is_empty() && concluded.is_empty() && news.waiting.is_empty();
+    if nothing_new {
+        // The bus has brought the event again: all of it was said before the verdicts were stored.
+        return None;
     }
+    everybody.extend(concluded);
+    confirmations.push(ctx.begin(&key, origin, everybody, &news.waiting));
     for application in &managed {
         ctx.queue.push(application.id.clone(), Causes::of(Cause::Delivery));
         application.newer.notify_waiters();

@@ -15,6 +15,7 @@ use crate::index::Tracked;
 use crate::reconcile::compare::Compared;
 use crate::reconcile::explain::Causes;
 use crate::timeline::Timeline;
+use crate::tracker::{CommitKey, Conclusion};
 use crate::wanted::{self, Wanted};
 
 /// One application and what the worker knows of it.
@@ -40,6 +41,8 @@ pub struct State {
     pub wanted_version: u64,
     /// The version that the annotation has.
     pub wanted_written: u64,
+    /// A verdict was reached that the annotation does not have yet.
+    pub verdicts_unwritten: bool,
     /// Whether its first render since the start has been tried: until then every push seems to concern it.
     pub rendered_once: bool,
     /// The last render, ready to be compared.
@@ -101,6 +104,7 @@ impl Managed {
                 wanted,
                 wanted_version: 0,
                 wanted_written: 0,
+                verdicts_unwritten: false,
                 rendered_once: false,
                 desired: None,
                 compared: None,
@@ -122,6 +126,14 @@ impl Managed {
     /// The state, locked. Never held across an await.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a commit that is or was wanted has ended, as far as it is remembered.
+    pub fn conclusion_of(&self, key: &CommitKey) -> Option<Conclusion> {
+        let state = self.state();
+        let of_repository =
+            state.wanted.iter().find(|wanted| wanted.repository_key().as_ref() == Some(&key.repository));
+        of_repository.and_then(|wanted| wanted.conclusion_of(&key.commit))
     }
 
     /// A pass could not come to an end once more; tells how often in a row.

@@ -73,7 +73,13 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
         }
     });
     tasks.spawn(outbox::run(ctx.clone(), forges, shutdown.clone()));
-    endless(&mut tasks, poll::run(ctx.clone(), shutdown.clone()));
+    endless(&mut tasks, {
+        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
+        async move {
+            first_renders(&ctx).await;
+            poll::run(ctx, shutdown).await;
+        }
+    });
     endless(&mut tasks, sweep::run(ctx.clone(), shutdown.clone()));
     endless(&mut tasks, application_sets::relist(ctx.clone(), shutdown.clone()));
 

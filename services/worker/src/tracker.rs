@@ -56,6 +56,9 @@ pub struct Origin {
     pub trace: Option<TraceParent>,
 }
 
+/// The applications that a commit concerns, each with how it has ended with it, if it has already.
+pub type Concerned = BTreeMap<AppId, Option<Conclusion>>;
+
 /// A check to publish on a commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CommitCheck {
@@ -101,13 +104,13 @@ impl Tracker {
         Self { cluster: cluster.into(), limit, control_namespace: control_namespace.into(), commits: HashMap::new() }
     }
 
-    /// A commit concerns these applications (which may be none), from the beginning, and may concern others, which these
+    /// A commit concerns these applications (which may be none), and may concern others, which these
     /// ApplicationSets will tell of once they can be expanded.
     pub fn begin(
         &mut self,
         key: &CommitKey,
         origin: Origin,
-        concerned: &[AppId],
+        concerned: Concerned,
         expanding: &[(AppId, String)],
         total: usize,
     ) -> Vec<CommitCheck> {
@@ -117,8 +120,9 @@ impl Tracker {
             last: HashMap::new(),
         });
         commit.origin = origin;
-        for application in concerned {
-            commit.applications.insert(application.clone(), Progress::Pending("waiting to be synced".into()));
+        for (application, ended) in concerned {
+            let progress = ended.map_or_else(|| Progress::Pending("waiting to be synced".into()), Progress::Concluded);
+            commit.applications.insert(application, progress);
         }
         commit.applications.retain(|_, progress| !matches!(progress, Progress::Expanding(_)));
         for (set, sentence) in expanding {
@@ -282,6 +286,21 @@ mod tests {
         AppId::new("argocd", name)
     }
 
+    fn concerned<const N: usize>(names: [AppId; N]) -> Concerned {
+        names.into_iter().map(|name| (name, None)).collect()
+    }
+
+    #[test]
+    fn what_has_ended_is_not_opened_by_beginning() {
+        let mut tracker = Tracker::new("prod", "argocd", 20);
+        let ended = conclusion(Verdict::Failure, "Degraded");
+        let all = Concerned::from([(app("gateway"), Some(ended)), (app("ledger"), None)]);
+        let checks = tracker.begin(&key("a"), origin(), all, &[], 2);
+        assert!(said(&checks).contains(&"lockstep/prod/gateway Failure: Degraded".to_owned()), "{checks:?}");
+        let checks = tracker.conclude(&key("a"), &app("ledger"), conclusion(Verdict::Success, "synced"), 2);
+        assert_eq!(said(&checks)[1], "lockstep/prod Failure: gateway: Degraded");
+    }
+
     fn key(commit: &str) -> CommitKey {
         CommitKey {
             repository: git::RepositoryUrl::parse("https://github.com/acme/shop").unwrap().key(),
@@ -313,10 +332,10 @@ mod tests {
     fn a_set_that_cannot_be_expanded_holds_the_check_open_and_has_none() {
         let mut tracker = Tracker::new("prod", "argocd", 20);
         let waiting = [(app("services"), "the forge is away".to_owned())];
-        let checks = tracker.begin(&key("a"), origin(), &[], &waiting, 214);
+        let checks = tracker.begin(&key("a"), origin(), Concerned::new(), &waiting, 214);
         assert_eq!(said(&checks), ["lockstep/prod Pending: 0 of 1 done; services: the forge is away"]);
         // The delivery comes again, and the set has brought an application about.
-        let checks = tracker.begin(&key("a"), origin(), &[app("gateway")], &[], 214);
+        let checks = tracker.begin(&key("a"), origin(), concerned([app("gateway")]), &[], 214);
         assert_eq!(checks.len(), 2, "{checks:?}");
         let checks = tracker.conclude(&key("a"), &app("gateway"), conclusion(Verdict::Success, "synced"), 214);
         assert_eq!(said(&checks)[1], "lockstep/prod Success: 1 of 214 applications changed, all healthy");
@@ -326,7 +345,7 @@ mod tests {
     fn a_commit_that_concerns_nothing_is_green_at_once() {
         let mut tracker = Tracker::new("prod", "argocd", 20);
         assert_eq!(
-            said(&tracker.begin(&key("a"), origin(), &[], &[], 214)),
+            said(&tracker.begin(&key("a"), origin(), Concerned::new(), &[], 214)),
             ["lockstep/prod Success: no application concerned"]
         );
         assert_eq!(tracker.count(), 0);
@@ -335,7 +354,7 @@ mod tests {
     #[test]
     fn the_cluster_check_waits_for_all_and_tells_the_worst() {
         let mut tracker = Tracker::new("prod", "argocd", 20);
-        let first = tracker.begin(&key("a"), origin(), &[app("gateway"), app("ledger")], &[], 214);
+        let first = tracker.begin(&key("a"), origin(), concerned([app("gateway"), app("ledger")]), &[], 214);
         assert_eq!(first.len(), 3);
         assert!(first.iter().all(|check| check.check.state() == CheckState::Pending));
         assert_eq!(
@@ -355,7 +374,7 @@ mod tests {
     #[test]
     fn above_the_limit_only_failing_applications_get_their_own() {
         let mut tracker = Tracker::new("prod", "argocd", 1);
-        assert_eq!(tracker.begin(&key("a"), origin(), &[app("gateway"), app("ledger")], &[], 2).len(), 1);
+        assert_eq!(tracker.begin(&key("a"), origin(), concerned([app("gateway"), app("ledger")]), &[], 2).len(), 1);
         let checks = tracker.conclude(&key("a"), &app("ledger"), conclusion(Verdict::Failure, "Degraded"), 2);
         assert_eq!(
             said(&checks),
@@ -369,7 +388,7 @@ mod tests {
     #[test]
     fn nothing_is_said_twice_and_nothing_of_an_unknown_commit() {
         let mut tracker = Tracker::new("prod", "argocd", 20);
-        tracker.begin(&key("a"), origin(), &[app("gateway")], &[], 1);
+        tracker.begin(&key("a"), origin(), concerned([app("gateway")]), &[], 1);
         assert_eq!(tracker.progress(&key("a"), &app("gateway"), "applying", 1).len(), 2);
         assert!(tracker.progress(&key("a"), &app("gateway"), "applying", 1).is_empty());
         assert!(tracker.progress(&key("b"), &app("gateway"), "applying", 1).is_empty());

@@ -7,6 +7,7 @@
 //! may be done again at any time, also after a kill in the middle. A deletion takes a way of its own, [`delete`].
 
 pub mod apply;
+pub mod bearing;
 pub mod compare;
 pub mod delete;
 pub mod drift;
@@ -174,6 +175,8 @@ pub struct Pass<'a> {
     pub writer: Cluster,
     rules: OnceLock<CompareRules>,
     scope: Scope,
+    /// Which of the wanted commits it has gone past.
+    bearing: bearing::Bearing,
 }
 
 /// Which of the wanted commits a pass can speak of.
@@ -210,6 +213,7 @@ impl<'a> Pass<'a> {
             writer,
             rules: OnceLock::new(),
             scope: Scope::default(),
+            bearing: bearing::Bearing::default(),
         }
     }
 
@@ -427,10 +431,13 @@ async fn desired(pass: &mut Pass<'_>, permitted: &Permitted) -> Result<Arc<Desir
     let desired = match compare::remembered(pass) {
         Some(desired) => {
             pass.scope.remembered = true;
+            pass.bearing = Box::pin(bearing::of_desired(pass, &desired)).await;
             desired
         }
         None => {
             let resolved = resolve::resolve(pass, permitted).await?;
+            let at: Vec<_> = resolved.iter().map(|source| (source.tracked.clone(), source.commit.clone())).collect();
+            pass.bearing = Box::pin(bearing::of(pass, &at)).await;
             let signed = Box::pin(permit::signed(pass.ctx, permitted, &pass.application, resolved)).await?;
             pass.timeline.mark("resolved");
             let desired = Box::pin(render::render(pass, signed)).await?;

@@ -240,15 +240,12 @@ fn conclude(pass: &Pass<'_>, conclusion: &Conclusion) -> Confirmation {
     if pass.is_superseded() {
         return Confirmation::nothing();
     }
-    let open = pass
-        .managed
-        .state()
-        .wanted
-        .iter()
-        .filter(|wanted| is_open(pass, wanted, conclusion))
-        .cloned()
-        .collect::<Vec<_>>();
-    Confirmation::all(open.iter().filter_map(|wanted| {
+    let open: Vec<(Wanted, Conclusion)> = {
+        let state = pass.managed.state();
+        let open = state.wanted.iter();
+        open.filter_map(|wanted| Some((wanted.clone(), verdict_on(pass, wanted, conclusion)?))).collect()
+    };
+    Confirmation::all(open.iter().filter_map(|(wanted, conclusion)| {
         let key = wanted.key()?;
         if !wanted.is_pending() {
             pass.ctx.reopen(&key);
@@ -257,17 +254,22 @@ fn conclude(pass: &Pass<'_>, conclusion: &Conclusion) -> Confirmation {
     }))
 }
 
-/// Whether a conclusion is news for a wanted commit: it has none yet, or it failed and has recovered since.
-fn is_open(pass: &Pass<'_>, wanted: &Wanted, conclusion: &Conclusion) -> bool {
+/// What a conclusion means for a wanted commit, if that is news: it has no verdict yet, or it failed and has recovered since.
+fn verdict_on(pass: &Pass<'_>, wanted: &Wanted, conclusion: &Conclusion) -> Option<Conclusion> {
     if !pass.speaks_of(wanted) {
-        return false;
+        return None;
+    }
+    if let Some(newer) = pass.bearing.overtaken_by(&wanted.commit) {
+        // How the newer one fares says nothing of this one.
+        let sentence = format!("superseded by {}", crate::intake::short(newer));
+        return wanted.is_pending().then_some(Conclusion { verdict: Verdict::Superseded, sentence });
     }
     if wanted.verdict == Some(Verdict::Success) {
-        return drift::is_told_by(conclusion);
+        return drift::is_told_by(conclusion).then(|| conclusion.clone());
     }
     let recovered =
         conclusion.verdict == Verdict::Success && matches!(wanted.verdict, Some(Verdict::Failure | Verdict::Error));
-    wanted.is_pending() || recovered
+    (wanted.is_pending() || recovered).then(|| conclusion.clone())
 }
 
 fn say(pass: &Pass<'_>, sentence: &str) -> Confirmation {
@@ -401,12 +403,18 @@ async fn write_and(
         let mut metadata = Map::new();
         if let Some(conclusion) = verdict
             && state.wanted_version == pass.wanted_version
-            && state.wanted.iter().any(|wanted| is_open(pass, wanted, conclusion))
         {
-            for wanted in state.wanted.iter_mut().filter(|wanted| is_open(pass, wanted, conclusion)) {
-                wanted.verdict = Some(conclusion.verdict);
-                wanted.sentence = conclusion.sentence.clone();
+            let state = &mut *state;
+            for wanted in &mut state.wanted {
+                if let Some(conclusion) = verdict_on(pass, wanted, conclusion) {
+                    wanted.verdict = Some(conclusion.verdict);
+                    wanted.sentence = conclusion.sentence;
+                    state.verdicts_unwritten = true;
+                }
             }
+        }
+        if state.verdicts_unwritten {
+            // Also those of an earlier pass, whose write was lost.
             metadata.insert(annotations::WANTED.into(), wanted::format(&state.wanted).into());
         }
         if pass.application.annotation(annotations::REFRESH).is_some() {
@@ -433,6 +441,9 @@ async fn write_and(
         Ok(object) => {
             let mut state = managed.state();
             state.wanted_written = state.wanted_written.max(version);
+            if state.wanted_version == version {
+                state.verdicts_unwritten = false;
+            }
             if let Some(status) = object.0.get("status")
                 && let Ok(status) = serde_json::from_value(status.clone())
             {

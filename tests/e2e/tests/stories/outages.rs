@@ -287,3 +287,21 @@ impl Load {
         Ok(())
     }
 }
+
+#[tokio::test]
+async fn a_push_that_nothing_told_of_while_the_worker_was_away() -> Result<()> {
+    let mut stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let shop = stage.repository("acme/shop", |copy| copy.write("app/config.yaml", config_map("shop", "one"))).await?;
+    stage.site().apply(application("shop", &shop.url, "app", true)).await?;
+    stage.site().stands("shop", "Synced/Healthy").await?;
+    stage.site_mut().worker.kill().await?;
+    stage.receiver.kill().await?;
+    shop.git.write("app/config.yaml", config_map("shop", "two"))?;
+    let commit = shop.push("Say two to nobody").await?;
+    stage.receiver.start_again().await?;
+    stage.site_mut().worker.start_again().await?;
+    stage.site().has_content(NAMESPACE, "shop", "two").await?;
+    stage.expect(&shop, &commit, "lockstep/dev/shop", "success", "healthy").await?;
+    stage.expect(&shop, &commit, "lockstep/dev", "success", "all healthy").await?;
+    stage.strike().await
+}

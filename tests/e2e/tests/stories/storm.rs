@@ -120,10 +120,25 @@ async fn ends_well(stage: &Stage, commits: &[(String, usize)]) -> Result<()> {
         ensure!(mine.contains_key(&own) && mine.contains_key("lockstep/dev"), "{number} ({commit}): {mine:?}");
         ensure!(mine.values().all(|check| check.state == "success"), "{number} ({commit}): {mine:?}");
     }
+    nothing_is_opened_again(stage)?;
     let bus = bus::connect(&stage.broker.url).await?;
     let dead = bus.dead(10).await?;
     ensure!(dead.is_empty(), "there are dead letters: {dead:?}");
     bus.close().await;
+    Ok(())
+}
+
+/// What was final on the forge stays as it was, whoever was killed and whatever came twice.
+fn nothing_is_opened_again(stage: &Stage) -> Result<()> {
+    let mut finals: BTreeMap<(String, String), String> = BTreeMap::new();
+    for status in stage.forge.github()?.all_statuses("acme", "storm") {
+        let key = (status.sha, status.context);
+        match finals.get(&key) {
+            Some(before) => ensure!(*before == status.state, "{key:?} was {before} and became {}", status.state),
+            None if status.state != "pending" => drop(finals.insert(key, status.state)),
+            None => {}
+        }
+    }
     Ok(())
 }
 
