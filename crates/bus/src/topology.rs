@@ -110,8 +110,9 @@ const MAX_DEAD: u32 = 1_000_000;
 /// About a day of a busy organisation's webhooks for a worker that is gone.
 const MAX_WAITING: u32 = 100_000;
 const MAX_RECENT: u32 = 1_000;
-/// A worker that is killed this often with the same message at hand is killed by the message.
-const DELIVERY_LIMIT: u32 = 20;
+/// A worker that ends this often with the same message at hand is ended by the message. Everything that was handed to it counts as
+/// tried when it is killed, not only what it was working on, so there have to be far more tries than a bad day has kills.
+const DELIVERY_LIMIT: u32 = 500;
 /// Dead letters are looked at without being taken, which the broker counts as deliveries. RabbitMQ 3 knows no "never".
 const NO_DELIVERY_LIMIT: u32 = 1_000_000_000;
 
@@ -248,7 +249,7 @@ mod tests {
         assert_eq!(names_of(&prod)[3..], ["lockstep.worker.prod", "lockstep.feedback.prod"]);
         let worker = &prod.queues[3];
         assert!(worker.single_active && worker.dead_letters && worker.retry);
-        assert_eq!((worker.overflow, worker.delivery_limit), (Overflow::Reject, 20));
+        assert_eq!((worker.overflow, worker.delivery_limit), (Overflow::Reject, DELIVERY_LIMIT));
         let retry: Vec<_> = worker.retry_queues().collect();
         assert_eq!(retry[0], "lockstep.worker.prod.retry.short");
         assert_eq!(names_of(&Topology::for_console())[3..], ["lockstep.console"]);

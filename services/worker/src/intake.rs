@@ -4,11 +4,13 @@
 //! Deliveries of one repository are handled one after the other, those of different repositories side by side.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bus::{Received, names};
+use futures::FutureExt as _;
 use git::{Commit, GitError, RepositoryUrl};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
@@ -122,7 +124,15 @@ async fn serve(ctx: Arc<Context>, lane: String, first: Work) {
 }
 
 async fn serve_received(ctx: &Arc<Context>, received: Received) {
-    let done = match handle(ctx, &received).await {
+    // A message that makes the worker panic does so each time it comes.
+    let handled = AssertUnwindSafe(handle(ctx, &received)).catch_unwind().await;
+    let handled = handled.unwrap_or_else(|_| {
+        Handled::Dead(
+            "handling it ended in a panic, which is a defect of Lockstep: please report it with the worker's log"
+                .into(),
+        )
+    });
+    let done = match handled {
         Handled::Done => received.ack().await,
         Handled::Retry(after, reason) => {
             tracing::info!(%reason, attempt = received.attempt, "delivery.later: it comes again");

@@ -25,6 +25,9 @@ use crate::reports::ReportLog;
 use crate::tracker::Tracker;
 use crate::{application_sets, intake, outbox, poll, reconcile, sweep, watches};
 
+/// How often deliveries that found no queue are looked for.
+const REROUTE: Duration = Duration::from_secs(60);
+
 /// Runs one worker until `shutdown`; returns early if it cannot go on.
 pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let cluster_name = config.cluster.clone();
@@ -40,12 +43,7 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
     let cluster = connect("lockstep").await?;
     let control = connect("lockstep-status").await?;
     bus.declare(&Topology::for_cluster(&cluster_name)).await.context("cannot set up this cluster's queues")?;
-    // What was accepted before any worker's queue existed is waiting for one.
-    match bus.reroute().await {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "bus.rerouted: deliveries that came before this cluster's queue existed"),
-        Err(error) => tracing::warn!(%error, "bus.not_rerouted"),
-    }
+    reroute(bus.as_ref()).await;
 
     let metrics = Metrics::new("lockstep");
     let readiness = Readiness::default();
@@ -80,6 +78,7 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
             poll::run(ctx, shutdown).await;
         }
     });
+    endless(&mut tasks, reroute_now_and_then(ctx.clone(), shutdown.clone()));
     endless(&mut tasks, sweep::run(ctx.clone(), shutdown.clone()));
     endless(&mut tasks, application_sets::relist(ctx.clone(), shutdown.clone()));
 
@@ -98,6 +97,27 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
         let _ = admin.await;
     }
     ended.with_context(|| format!("worker {cluster_name} stopped"))
+}
+
+/// What was accepted while no worker's queue existed is waiting for one.
+async fn reroute(bus: &dyn Bus) {
+    match bus.reroute().await {
+        Ok(0) => {}
+        Ok(count) => {
+            tracing::info!(count, "bus.rerouted: deliveries that came while this cluster's queue did not exist")
+        }
+        Err(error) => tracing::warn!(%error, "bus.not_rerouted"),
+    }
+}
+
+/// The broker may lose a queue and get it back: what came in between is looked for now and then, not only at a start.
+async fn reroute_now_and_then(ctx: Arc<Context>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(REROUTE) => reroute(ctx.bus.as_ref()).await,
+        }
+    }
 }
 
 pub(crate) async fn context(
