@@ -82,6 +82,12 @@ pub enum RenderError {
         /// The operating system's message.
         message: String,
     },
+    /// Programs cannot be confined as they have to be.
+    #[error("{message}")]
+    Sandbox {
+        /// Why, and what to do.
+        message: String,
+    },
     /// The render used more than it may.
     #[error("{what} exceeded the limit of {limit}; make the source smaller or raise `{setting}`")]
     Limit {
@@ -118,8 +124,9 @@ impl RenderError {
         match self {
             Self::Io { .. } | Self::ToolMissing { .. } => true,
             Self::Repository { transient, .. } => *transient,
-            // A busy machine makes programs slow; the other limits depend on the input alone.
-            Self::Limit { setting, .. } => *setting == "timeout",
+            Self::Sandbox { .. } => true,
+            // A busy machine makes programs slow and waits long; the other limits depend on the input alone.
+            Self::Limit { setting, .. } => ["timeout", "renders"].contains(setting),
             _ => false,
         }
     }

@@ -4,8 +4,9 @@
 //! and the versions of the tools, so a commit that touches none of it costs a look at a few tree entries and starts no program.
 //!
 //! This crate never contacts a cluster or a forge, never sets a namespace, a label or an annotation of its own, and never lets
-//! a source read outside of its commit. Charts, kustomizations and manifests are taken to be hostile: programs run in a cleared
-//! environment with limits on time, memory and output.
+//! a source read outside of its commit. Charts, kustomizations and manifests are taken to be hostile: programs run in a sandbox and
+//! a cleared environment, with limits on time, memory and output. Who uses this crate calls `sandbox::enter_if_asked` first of all
+//! in `main`: the same program is run again to put the sandbox on.
 //!
 //! ```no_run
 //! # async fn example(git: git::Git, application: resources::Application) -> Result<(), Box<dyn std::error::Error>> {
@@ -25,11 +26,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cache;
+mod confine;
 mod directory;
 mod error;
 mod helm;
 mod kustomize;
 mod manifests;
+mod places;
 mod prepare;
 mod reads;
 mod renderer;
@@ -51,7 +54,9 @@ use serde::{Deserialize, Serialize};
 
 pub use error::RenderError;
 pub use manifests::{Unreadable, objects};
+pub use places::Load;
 pub use renderer::Renderer;
+pub use sandbox::{Mode as SandboxMode, State as SandboxState};
 
 /// Where programs and caches are, and what a render may use.
 #[derive(Clone, Debug)]
@@ -67,15 +72,25 @@ pub struct RenderConfig {
     pub kustomize: PathBuf,
     /// Further flags of `kustomize build`, such as `--enable-helm`.
     pub kustomize_build_options: Vec<String>,
+    /// Whether programs are confined: to their scratch folder, without network, without other programs.
+    pub sandbox: SandboxMode,
+    /// The program that confines others, whose `main` begins with `sandbox::enter_if_asked`: our own, where nothing else is
+    /// said.
+    pub sandbox_helper: PathBuf,
     /// How long one program may run.
     pub timeout: Duration,
+    /// How much processor time one program may use, with all its threads. A busy machine does not make this longer.
+    pub processor_time: Duration,
+    /// How long a render may wait for a place among those that run at the same time.
+    pub longest_wait: Duration,
     /// How much memory one program may use, with the programs that it starts.
     pub memory_limit_bytes: u64,
     /// How much one program may print, and how large the manifests of one directory may be together.
     pub max_output_bytes: u64,
     /// How many objects one source may have.
     pub max_objects: usize,
-    /// How many programs run at the same time.
+    /// How many programs run at the same time. They are shared out by project; one more runs where a project would have to
+    /// wait for another that took all of them.
     pub parallel: usize,
     /// How much of the results is kept in memory.
     pub cache_memory_bytes: u64,
@@ -94,7 +109,11 @@ impl Default for RenderConfig {
             helm: "helm".into(),
             kustomize: "kustomize".into(),
             kustomize_build_options: Vec::new(),
+            sandbox: SandboxMode::default(),
+            sandbox_helper: confine::ourselves(),
             timeout: Duration::from_secs(90),
+            processor_time: Duration::from_secs(60),
+            longest_wait: Duration::from_secs(600),
             memory_limit_bytes: 1 << 30,
             max_output_bytes: 64 << 20,
             max_objects: 20_000,

@@ -10,10 +10,11 @@ use futures::future::try_join_all;
 use indexmap::IndexMap;
 use resources::{ApplicationSource, Object, ObjectKey};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::cache::{Disk, Recent, Stored, lock};
+use crate::confine::Confinement;
+use crate::places::{Load, Places};
 use crate::prepare::{Job, Key, Prepared, Work, Workshop, prepare_all};
 use crate::scratch::{self, Scratch};
 use crate::tool::{self, Output, Starts, Tool};
@@ -35,7 +36,11 @@ struct Inner {
     limits: Limits,
     scratch: PathBuf,
     starts: Starts,
-    permits: Semaphore,
+    confinement: Confinement,
+    /// For programs.
+    places: Arc<Places>,
+    /// For manifests that are parsed in this process.
+    parses: Arc<Places>,
     hashers: [RandomState; 2],
     /// What each application read last, by everything but the commit.
     memos: Mutex<Recent<u128, Arc<Memo>>>,
@@ -96,7 +101,7 @@ impl Renderer {
     /// that need it.
     ///
     /// # Errors
-    /// If the cache or scratch folder cannot be used.
+    /// If the cache or scratch folder cannot be used, or programs cannot be confined although they have to be.
     pub async fn new(config: RenderConfig) -> Result<Self, RenderError> {
         let (folder, most) = (config.cache_dir.clone(), config.cache_disk_bytes);
         let opening = config.clone();
@@ -106,15 +111,20 @@ impl Renderer {
             Ok((disk, scratch::root(&opening)?))
         })
         .await?;
-        let (helm, kustomize) =
-            tokio::join!(Tool::probe("helm", &config.helm), Tool::probe("kustomize", &config.kustomize));
+        let confinement = Confinement::new(&config).await?;
+        let (helm, kustomize) = tokio::join!(
+            Tool::probe("helm", &config.helm, &confinement),
+            Tool::probe("kustomize", &config.kustomize, &confinement)
+        );
         for error in [helm.as_ref().err(), kustomize.as_ref().err()].into_iter().flatten() {
             tracing::warn!(%error, "sources that need this program will fail");
         }
         Ok(Self {
             inner: Arc::new(Inner {
                 limits: Limits::of(&config),
-                permits: Semaphore::new(config.parallel.max(1)),
+                confinement,
+                places: Places::new(config.parallel, config.longest_wait),
+                parses: Places::new(config.parallel, config.longest_wait),
                 results: Mutex::new(Recent::new(config.cache_memory_bytes)),
                 workshop: Workshop { config, helm, kustomize, charts: Mutex::new(Recent::new(10_000)) },
                 scratch,
@@ -152,6 +162,16 @@ impl Renderer {
     /// How many programs have been started for renders.
     pub fn programs_started(&self) -> u64 {
         self.inner.starts.count()
+    }
+
+    /// Renders that run, and those that wait for others.
+    pub fn load(&self) -> Load {
+        self.inner.places.load()
+    }
+
+    /// How programs are confined.
+    pub fn sandbox(&self) -> sandbox::State {
+        self.inner.confinement.state()
     }
 
     /// The versions of Helm and Kustomize, as they call themselves; `None` for one that is missing.
@@ -329,7 +349,13 @@ impl Inner {
         let work = match work {
             Work::Directory(files) => {
                 let (tree, limits) = (Arc::clone(&job.trees[index]), self.limits);
-                part.objects = blocking(move || directory::parse(&tree, &files, &limits)).await?;
+                let place = self.parses.take(&job.project).await?;
+                part.objects = blocking(move || {
+                    // It goes on to its end if nobody waits for it any more, and so does its place.
+                    let _place = place;
+                    directory::parse(&tree, &files, &limits)
+                })
+                .await?;
                 return Ok(part);
             }
             work => work,
@@ -341,13 +367,13 @@ impl Inner {
                 return Ok(part);
             }
         }
-        // The permit covers the scratch folder too, so that waiting renders do not fill it; and what runs with it is boxed, so
+        // The place covers the scratch folder too, so that waiting renders do not fill it; and what runs with it is boxed, so
         // that waiting ones are small.
-        let permit = self.permits.acquire().await.map_err(|e| RenderError::io("waiting for a free place", e))?;
+        let place = self.places.take(&job.project).await?;
         match work {
             Work::Kustomize(work) => {
                 let Some((objects, warnings)) = Box::pin(self.kustomize(&job, index, work)).await? else {
-                    drop(permit);
+                    drop(place);
                     let part = Box::pin(self.widened(job, index, identity)).await?;
                     // Only now: a failure with all files at hand says nothing about the trace.
                     lock(&self.untraceable).put((identity, index), (), 1);
@@ -358,7 +384,7 @@ impl Inner {
             Work::Helm(work) => (part.objects, part.warnings) = Box::pin(self.helm(&job, index, work)).await?,
             Work::Directory(_) => {}
         }
-        drop(permit);
+        drop(place);
         if traced {
             self.store(&part);
         } else {
@@ -399,7 +425,7 @@ impl Inner {
         .await?;
         let (repository, home) = (scratch.repository(), scratch.home());
         let run = work.run(tool, &repository, &home, self.workshop.config.allow_network);
-        let output = tool::run(run, &self.limits, &self.starts).await?;
+        let output = tool::run(run, &self.limits, &self.starts, &self.confinement).await?;
         if !output.success {
             if work.may_lack_files(&output.stderr) {
                 return Ok(None);
@@ -436,7 +462,7 @@ impl Inner {
         runs.push(work.run(tool, &repository, &home, network));
         let mut last = None;
         for run in runs {
-            let output = tool::run(run, &self.limits, &self.starts).await?;
+            let output = tool::run(run, &self.limits, &self.starts, &self.confinement).await?;
             if !output.success {
                 let message = scratch.readable(&work.readable(&output.stderr, &home));
                 let message = yaml::first_lines(message.trim_start_matches("Error: "), 8);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::renderer::View;
 use crate::tree::SharedTree;
 use crate::tree::memory::MemoryTree;
-use crate::{RenderConfig, RenderError, Rendered, Renderer};
+use crate::{RenderConfig, RenderError, Rendered, Renderer, SandboxMode};
 
 pub(crate) const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -32,7 +32,18 @@ pub(crate) fn write_program(path: &Path, text: &str) {
 /// The real programs, which are built where they are missing.
 async fn programs() -> RenderConfig {
     let (helm, kustomize) = (Tools::ensure("helm").await, Tools::ensure("kustomize").await);
-    RenderConfig { helm: helm.unwrap(), kustomize: kustomize.unwrap(), ..RenderConfig::default() }
+    RenderConfig {
+        helm: helm.unwrap(),
+        kustomize: kustomize.unwrap(),
+        sandbox: SandboxMode::Required,
+        sandbox_helper: Tools::ensure("sandbox-exec").await.unwrap(),
+        ..RenderConfig::default()
+    }
+}
+
+/// A script that plays a program needs a shell, and others beside it.
+fn is_script(program: &Path) -> bool {
+    std::fs::read(program).is_ok_and(|content| content.starts_with(b"#!"))
 }
 
 /// A renderer with caches of its own.
@@ -80,6 +91,9 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let mut config = RenderConfig { cache_dir: folder.path().join("cache"), ..programs().await };
         change(&mut config);
+        if is_script(&config.helm) || is_script(&config.kustomize) {
+            config.sandbox = SandboxMode::Off;
+        }
         Self { renderer: Renderer::new(config).await.unwrap(), folder }
     }
 

@@ -1,4 +1,4 @@
-//! Running Helm and Kustomize: one process per render, in a cleared environment, with limits that hold.
+//! Running Helm and Kustomize: one process per render, confined, in a cleared environment, with limits that hold.
 //!
 //! A program runs in a process group of its own, and the whole group is killed when it takes too long, too much memory or
 //! prints too much, and when the render is cancelled. Its memory is watched rather than capped by the kernel, because Go
@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use sandbox::Policy;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
 
+use crate::confine::Confinement;
 use crate::{Limits, RenderError};
 
 /// How much of a program's standard error is kept.
@@ -61,20 +62,27 @@ impl Starts {
 }
 
 impl Tool {
-    /// Finds a program on `PATH` or where it is said to be, and asks for its version.
-    pub(crate) async fn probe(name: &'static str, path: &Path) -> Result<Self, RenderError> {
+    /// Finds a program on `PATH` or where it is said to be, and asks for its version, confined as it will be later: what
+    /// cannot work in the sandbox is found out now.
+    pub(crate) async fn probe(name: &'static str, path: &Path, confinement: &Confinement) -> Result<Self, RenderError> {
         let missing =
             |message: String| RenderError::ToolMissing { tool: name, path: path.display().to_string(), message };
         let found = find(path).ok_or_else(|| missing("not found, or not executable".into()))?;
+        let found = std::path::absolute(found).map_err(|e| missing(e.to_string()))?;
         let file = std::fs::metadata(&found).map_err(|e| missing(e.to_string()))?;
         let arguments: &[&str] = if name == "helm" { &["version", "--short"] } else { &["version"] };
-        let asked =
-            Command::new(&found).args(arguments).env_clear().env("HOME", "/nonexistent").stdin(Stdio::null()).output();
+        let mut command = confinement.command(&found, &Policy::of_program(&found))?;
+        let asked = command.args(arguments).env_clear().env("HOME", "/nonexistent").stdin(Stdio::null()).output();
         let output = tokio::time::timeout(Duration::from_secs(20), asked)
             .await
             .map_err(|_| missing("its version took more than 20 s".into()))?
             .map_err(|e| missing(e.to_string()))?;
         let version = String::from_utf8_lossy(&output.stdout).split_whitespace().next().unwrap_or("").to_owned();
+        let said = String::from_utf8_lossy(&output.stderr);
+        if let Some(why) = sandbox::refusal(output.status.code(), &said) {
+            let way_out = "or go without the sandbox by `--render-sandbox=off`";
+            return Err(missing(format!("{why}, {way_out}")));
+        }
         if !output.status.success() || version.is_empty() {
             return Err(missing(format!("`{name} {}` did not print a version", arguments.join(" "))));
         }
@@ -96,8 +104,13 @@ fn find(path: &Path) -> Option<PathBuf> {
 }
 
 /// Runs a program to its end, or kills it at a limit.
-pub(crate) async fn run(run: Run<'_>, limits: &Limits, starts: &Starts) -> Result<Output, RenderError> {
-    let mut command = Command::new(&run.tool.path);
+pub(crate) async fn run(
+    run: Run<'_>,
+    limits: &Limits,
+    starts: &Starts,
+    confinement: &Confinement,
+) -> Result<Output, RenderError> {
+    let mut command = confinement.command(&run.tool.path, &confinement.policy(&run, limits))?;
     command
         .args(&run.arguments)
         .current_dir(run.folder)
@@ -116,7 +129,8 @@ pub(crate) async fn run(run: Run<'_>, limits: &Limits, starts: &Starts) -> Resul
     })?;
     starts.0.fetch_add(1, Ordering::Relaxed);
     let mut group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
-    group.limit(limits);
+    let kernel = confinement.kernel_limits(limits);
+    group.limit(&kernel);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
 
     let work = async {
@@ -150,7 +164,14 @@ pub(crate) async fn run(run: Run<'_>, limits: &Limits, starts: &Starts) -> Resul
         status = status.code(),
         "program ended"
     );
-    Ok(Output { success: status.success(), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+    let stderr = String::from_utf8_lossy(&stderr).into_owned();
+    if let Some(why) = sandbox::refusal(status.code(), &stderr) {
+        return Err(RenderError::Sandbox { message: format!("{} could not be confined: {why}", run.tool.name) });
+    }
+    if let Some(error) = ended_by_the_kernel(run.tool.name, status, begun.elapsed(), kernel.processor_seconds) {
+        return Err(error);
+    }
+    Ok(Output { success: status.success(), stdout, stderr })
 }
 
 fn environment(run: &Run<'_>, limits: &Limits) -> Vec<(String, OsString)> {
@@ -172,6 +193,23 @@ fn environment(run: &Run<'_>, limits: &Limits) -> Vec<(String, OsString)> {
         }
     }
     variables
+}
+
+/// What to say of a program that the kernel has killed: for its processor time, or because memory is short. Neither is told, but
+/// the first takes a while: programs use few processors at the same time.
+fn ended_by_the_kernel(
+    tool: &'static str,
+    status: std::process::ExitStatus,
+    took: Duration,
+    most: u64,
+) -> Option<RenderError> {
+    use std::os::unix::process::ExitStatusExt as _;
+    let killed = [Signal::KILL.as_raw(), Signal::XCPU.as_raw()].contains(&status.signal()?);
+    if killed && took.as_secs_f64() >= most as f64 / 4.0 {
+        return Some(exceeded(tool, "processor time", format!("{most} s"), "processor_time"));
+    }
+    killed
+        .then(|| RenderError::io(format!("running {tool}"), "the system killed it; mostly that is for want of memory"))
 }
 
 fn exceeded(tool: &str, what: &str, limit: String, setting: &'static str) -> RenderError {
@@ -207,15 +245,16 @@ async fn read_start(source: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
 struct Group(Option<Pid>);
 
 impl Group {
-    /// Limits that the kernel keeps even if this process is killed: processor time, the size of files, no core files.
-    fn limit(&self, limits: &Limits) {
+    /// Limits that the kernel keeps even if this process is killed: processor time, the size of files, no core files. In the
+    /// sandbox the program has set them itself, before it began.
+    fn limit(&self, limits: &sandbox::Limits) {
         let set = |resource, most: u64| {
             // The program may have ended already; then there is nothing to limit.
             let _ = prlimit(self.0, resource, Rlimit { current: Some(most), maximum: Some(most) });
         };
         if self.0.is_some() {
-            set(Resource::Cpu, limits.timeout.as_secs().saturating_mul(4).max(10));
-            set(Resource::Fsize, limits.output_bytes.max(64 << 20));
+            set(Resource::Cpu, limits.processor_seconds);
+            set(Resource::Fsize, limits.file_bytes);
             set(Resource::Core, 0);
         }
     }

@@ -1,9 +1,16 @@
 use std::time::Instant;
 
 use super::*;
+use crate::{RenderConfig, SandboxMode};
 
 const LIMITS: Limits =
     Limits { timeout: Duration::from_secs(20), memory_bytes: 512 << 20, output_bytes: 1 << 20, objects: 100 };
+
+/// Scripts need a shell, which no sandbox has.
+async fn unconfined(processor_time: Duration) -> Confinement {
+    let config = RenderConfig { sandbox: SandboxMode::Off, processor_time, ..RenderConfig::default() };
+    Confinement::new(&config).await.unwrap()
+}
 
 fn script(folder: &Path, body: &str) -> Tool {
     let path = folder.join("tool");
@@ -12,11 +19,15 @@ fn script(folder: &Path, body: &str) -> Tool {
 }
 
 async fn play(body: &str, limits: Limits) -> Result<Output, RenderError> {
+    play_in(body, limits, &unconfined(Duration::from_secs(20)).await).await
+}
+
+async fn play_in(body: &str, limits: Limits, confinement: &Confinement) -> Result<Output, RenderError> {
     let folder = tempfile::tempdir().unwrap();
     let tool = script(folder.path(), body);
     let arguments = vec!["one".into(), "two words".into()];
     let request = Run { tool: &tool, arguments, folder: folder.path(), home: folder.path(), network: false };
-    run(request, &limits, &Starts::default()).await
+    run(request, &limits, &Starts::default(), confinement).await
 }
 
 fn is_gone(pid: &str) -> bool {
@@ -117,6 +128,15 @@ async fn too_much_memory_is_noticed() {
 
 #[tokio::test]
 async fn a_missing_program_says_so() {
-    let error = Tool::probe("kustomize", Path::new("/nowhere/kustomize")).await.unwrap_err();
+    let confinement = unconfined(Duration::from_secs(20)).await;
+    let error = Tool::probe("kustomize", Path::new("/nowhere/kustomize"), &confinement).await.unwrap_err();
     assert!(error.to_string().contains("kustomize cannot be started from /nowhere/kustomize"), "{error}");
+}
+
+#[tokio::test]
+async fn burnt_processor_time_is_the_programs_own_fault() {
+    let confinement = unconfined(Duration::from_secs(1)).await;
+    let error = play_in("while :; do :; done", LIMITS, &confinement).await.err().unwrap();
+    assert!(error.to_string().contains("processor time of helm exceeded the limit of 1 s"), "{error}");
+    assert!(!error.is_transient(), "it is not tried again: {error}");
 }

@@ -92,10 +92,12 @@ impl BoundAdmin {
 
 async fn ready(readiness: Readiness) -> HttpResponse {
     let unmet = readiness.unmet().await;
+    let told = |(name, text): &(&str, String)| format!("{name}: {text}\n");
+    let notes: String = readiness.notes().iter().map(told).collect();
     if unmet.is_empty() {
-        return HttpResponse::Ok().body("ready\n");
+        return HttpResponse::Ok().body(format!("ready\n{notes}"));
     }
-    let lines: String = unmet.iter().map(|(name, reason)| format!("{name}: {reason}\n")).collect();
+    let lines: String = unmet.iter().map(told).chain([notes]).collect();
     HttpResponse::ServiceUnavailable().insert_header((CACHE_CONTROL, "no-store")).body(lines)
 }
 
@@ -130,6 +132,8 @@ mod tests {
         assert_eq!(get(address, "/readyz").await, (503, "bus: not connected\n".into()));
         readiness.set("bus", Ok(()));
         assert_eq!(get(address, "/readyz").await, (200, "ready\n".into()));
+        readiness.note("sandbox", "on");
+        assert_eq!(get(address, "/readyz").await, (200, "ready\nsandbox: on\n".into()));
         assert_eq!(get(address, "/metrics").await, (200, "# EOF\n".into()));
         assert_eq!(get(address, "/extra").await, (200, "more".into()));
         assert_eq!(get(address, "/nothing").await.0, 404);

@@ -19,6 +19,7 @@ pub struct Readiness(Arc<Mutex<Conditions>>);
 struct Conditions {
     states: BTreeMap<&'static str, Result<(), String>>,
     probes: BTreeMap<&'static str, Probe>,
+    notes: BTreeMap<&'static str, String>,
 }
 
 impl Readiness {
@@ -34,6 +35,16 @@ impl Readiness {
         A: Future<Output = Result<(), String>> + Send + 'static,
     {
         self.lock().probes.insert(name, Arc::new(move || Box::pin(probe())));
+    }
+
+    /// Says something beside the conditions, which changes nothing about them.
+    pub fn note(&self, name: &'static str, text: impl Into<String>) {
+        self.lock().notes.insert(name, text.into());
+    }
+
+    /// What was said beside the conditions.
+    pub fn notes(&self) -> Vec<(&'static str, String)> {
+        self.lock().notes.iter().map(|(name, text)| (*name, text.clone())).collect()
     }
 
     /// The conditions that are not met, with the reason. Empty means ready.

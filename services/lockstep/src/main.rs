@@ -86,8 +86,14 @@ struct WorkerArgs {
     options: worker::Options,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+fn main() -> anyhow::Result<ExitCode> {
+    // Before there is a thread: this process may have been started to become another program, confined.
+    sandbox::enter_if_asked();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the threads of this process")?.block_on(run())
+}
+
+async fn run() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     // One provider for every TLS connection of the process; installing it twice is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use render::SandboxMode;
 
 /// The command-line options that each worker shares, be it alone or inside `lockstep up`.
 #[derive(Args, Clone, Debug)]
@@ -45,9 +46,12 @@ pub struct Options {
     /// Up to so many concerned applications get a check of their own on a commit; above it only the failing ones.
     #[arg(long, env = "LOCKSTEP_CHECKS_PER_COMMIT", default_value_t = 20)]
     pub checks_per_commit: usize,
-    /// Renders that run at the same time; 0 is one for each processor.
+    /// Renders that run at the same time; 0 is one for each processor. They are shared out by project.
     #[arg(long, env = "LOCKSTEP_RENDERS", default_value_t = 0)]
     pub renders: usize,
+    /// Whether helm and kustomize are confined: required, available (as far as the kernel can) or off.
+    #[arg(long, env = "LOCKSTEP_RENDER_SANDBOX", default_value_t = SandboxMode::Available)]
+    pub render_sandbox: SandboxMode,
     /// Take Git repositories from file:// addresses and paths too.
     #[arg(long, env = "LOCKSTEP_ALLOW_LOCAL_GIT")]
     pub allow_local_git: bool,

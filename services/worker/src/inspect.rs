@@ -17,6 +17,7 @@ use engine::sync::{AutoInput, AutoSync, should_sync};
 use forge::Forges;
 use git::SecretCredentials;
 use jiff::Timestamp;
+use render::{SandboxMode, SandboxState};
 use resources::{
     AppProject, Application, Health, InitiatedBy, ObjectKey, Operation, SyncOperation, SyncStatus, Time, annotations,
 };
@@ -53,6 +54,8 @@ pub struct Workbench {
     pub git_credentials_file: Option<PathBuf>,
     /// Take repositories from paths too.
     pub allow_local_git: bool,
+    /// Whether programs that render are confined.
+    pub render_sandbox: SandboxMode,
 }
 
 /// What is to be found out.
@@ -179,6 +182,7 @@ async fn context(workbench: &Workbench, cluster: Cluster, application: &Applicat
     options.data_dir.clone_from(&workbench.data_dir);
     options.git_credentials_file.clone_from(&workbench.git_credentials_file);
     options.allow_local_git = workbench.allow_local_git;
+    options.render_sandbox = workbench.render_sandbox;
     if let Some(helm) = &workbench.helm {
         options.helm.clone_from(helm);
     }
@@ -301,14 +305,12 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
         },
         _ => decide(&asking, &permitted, &request, &plan, if manual { &question.by } else { "the sync policy" }),
     };
-    Ok(Inspection {
-        application,
-        commits: desired.commits.clone(),
-        comparison,
-        plan,
-        decision,
-        warnings: desired.warnings.iter().map(|(_, message)| message.clone()).collect(),
-    })
+    let mut warnings: Vec<String> = desired.warnings.iter().map(|(_, message)| message.clone()).collect();
+    let sandbox = ctx.renderer.sandbox();
+    if !sandbox.is_whole() && sandbox != SandboxState::Off {
+        warnings.push(format!("the sandbox for programs that render is {sandbox}"));
+    }
+    Ok(Inspection { application, commits: desired.commits.clone(), comparison, plan, decision, warnings })
 }
 
 /// The application as if the sync had been asked for that is to be looked at, and no other.

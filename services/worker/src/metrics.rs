@@ -1,9 +1,12 @@
 //! The worker's counters, by the words of the design.
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use render::Renderer;
 use telemetry::Metrics;
 
 /// See the module's documentation.
@@ -62,5 +65,53 @@ impl WorkerMetrics {
             );
         });
         new
+    }
+}
+
+/// Lets what the renderer knows of itself be seen: how programs are confined, how many run, how many wait.
+pub fn register_renders(metrics: &Metrics, renderer: &Renderer) {
+    let sandbox = Family::<PartLabel, Gauge>::default();
+    for (part, holds) in renderer.sandbox().parts() {
+        sandbox.get_or_create(&PartLabel { part: part.to_owned() }).set(i64::from(holds));
+    }
+    let renders = Renders(renderer.clone());
+    metrics.part("render", |registry| {
+        registry.register("sandbox", "What the sandbox of programs that render confines: 1 if it does", sandbox);
+        registry.register_collector(Box::new(renders));
+    });
+}
+
+/// `part`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartLabel {
+    /// `files`, `sockets`, `signals`, ….
+    part: String,
+}
+
+/// Asked when somebody looks.
+struct Renders(Renderer);
+
+impl std::fmt::Debug for Renders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Renders")
+    }
+}
+
+impl Collector for Renders {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let load = self.0.load();
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for (name, help, value) in [
+            ("running", "Renders that have a place", count(load.running)),
+            ("waiting", "Renders that wait for a place", count(load.waiting)),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let longest = ConstGauge::new(load.longest_wait.as_secs_f64());
+        let help = "How long the render has waited for a place that waits longest";
+        longest.encode(encoder.encode_descriptor("longest_wait_seconds", help, None, longest.metric_type())?)?;
+        let started = ConstCounter::new(self.0.programs_started());
+        started.encode(encoder.encode_descriptor("programs", "Programs started", None, started.metric_type())?)
     }
 }

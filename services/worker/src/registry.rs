@@ -53,6 +53,8 @@ pub struct State {
     pub settling_since: Option<jiff::Timestamp>,
     /// How often in a row a pass could not come to an end.
     pub failures: u32,
+    /// How often in a row a render was given up for a newer commit.
+    pub given_up: u32,
     /// How often the sync of the wanted commits was refused by the cluster.
     pub refused: u32,
     /// Why the newest commit could not be rendered or is not permitted; what was rendered before still holds.
@@ -110,6 +112,7 @@ impl Managed {
                 compared: None,
                 settling_since: None,
                 failures: 0,
+                given_up: 0,
                 refused: 0,
                 broken: None,
                 causes: None,

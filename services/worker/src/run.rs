@@ -9,7 +9,7 @@ use bus::{Bus, Topology};
 use cluster::{Cluster, Kubeconfig, Lease, LiveStore};
 use forge::{Credential, ForgeAccount, ForgeKind, Forges};
 use git::{Credentials, Git, GitConfig, RepositoryUrl, SecretCredentials, StaticCredentials};
-use render::{RenderConfig, Renderer};
+use render::{RenderConfig, Renderer, SandboxState};
 use resources::ObjectKey;
 use serde_json::Value;
 use telemetry::{Admin, Metrics, Readiness};
@@ -51,6 +51,7 @@ pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: Cancellation
     let credentials = Arc::new(SecretCredentials::new());
     let forges = forges(&config)?;
     let ctx = Arc::new(context(config, (cluster, control), bus, &metrics, credentials.clone(), forges.clone()).await?);
+    tell_sandbox(&ctx.renderer.sandbox(), &readiness);
     let admin = serve_admin(&ctx, metrics, readiness.clone(), &shutdown)?;
 
     let lease = tokio::select! {
@@ -120,6 +121,18 @@ async fn reroute_now_and_then(ctx: Arc<Context>, shutdown: CancellationToken) {
     }
 }
 
+/// What confines the programs that render is said where an operator looks.
+fn tell_sandbox(state: &SandboxState, readiness: &Readiness) {
+    let landlock = state.support().landlock;
+    let [(_, files), (_, tcp), (_, sockets), (_, signals), (_, processes), (_, syscalls)] = state.parts();
+    if state.is_whole() {
+        tracing::info!(landlock, files, tcp, sockets, signals, processes, syscalls, "sandbox.state: {state}");
+    } else {
+        tracing::warn!(landlock, files, tcp, sockets, signals, processes, syscalls, "sandbox.state: {state}");
+    }
+    readiness.note("render-sandbox", state.to_string());
+}
+
 pub(crate) async fn context(
     config: WorkerConfig,
     (cluster, control): (Cluster, Cluster),
@@ -146,12 +159,14 @@ pub(crate) async fn context(
         cache_dir: data.join("renders"),
         helm: options.helm.clone(),
         kustomize: options.kustomize.clone(),
+        sandbox: options.render_sandbox,
         ..RenderConfig::default()
     };
     if options.renders > 0 {
         render_config.parallel = options.renders;
     }
     let renderer = Renderer::new(render_config).await.context("cannot render")?;
+    crate::metrics::register_renders(metrics, &renderer);
     let capabilities =
         Capabilities { version: cluster.version().await?, api_versions: cluster.api_versions().await?.into() };
     let settings = ObjectKey::new("", "ConfigMap", &options.namespace, CONFIG_MAP);

@@ -8,6 +8,7 @@ mod floor;
 mod http;
 mod machine;
 mod push;
+mod sandbox;
 mod sight;
 mod source;
 mod stage;
@@ -61,6 +62,8 @@ enum What {
     Sync,
     /// Comparisons, memory of an owned object, and repairs at 1,000 and 10,000 objects.
     Compare,
+    /// What the sandbox costs each program that renders.
+    Sandbox,
     /// Everything.
     All,
 }
@@ -88,7 +91,10 @@ async fn main() -> anyhow::Result<()> {
     if args.wants(What::Compare) {
         results.compare = compare::measure(&args.log).await?;
     }
-    if !matches!(args.what, What::Webhook | What::Sync | What::Compare) {
+    if args.wants(What::Sandbox) {
+        results.sandbox = sandbox::measure().await?;
+    }
+    if !matches!(args.what, What::Webhook | What::Sync | What::Compare | What::Sandbox) {
         for &count in &args.applications {
             measure(&args, count, &mut results).await?;
         }
@@ -116,6 +122,7 @@ struct Results {
     drift: Vec<Row>,
     sync: Vec<Row>,
     compare: Vec<Row>,
+    sandbox: Vec<Row>,
 }
 
 /// Everything at one number of applications, on one stage.
@@ -179,6 +186,7 @@ impl Results {
             Section::new("drift", self.drift),
             Section::new("sync", self.sync),
             Section::new("compare", self.compare),
+            Section::new("sandbox", self.sandbox),
         ];
         all.into_iter().filter(|section| !section.rows.is_empty()).collect()
     }

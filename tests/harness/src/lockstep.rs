@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -104,14 +105,8 @@ async fn build() -> Result<PathBuf> {
     if let Some(binary) = std::env::var_os("LOCKSTEP_BIN") {
         return Ok(binary.into());
     }
-    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = tokio::process::Command::new(cargo);
-    command.args(["build", "--package", "lockstep", "--bin", "lockstep", "--profile", profile]);
-    command.args(["--message-format", "json-render-diagnostics"]).current_dir(repository_root());
-    let mut output = Box::pin(
-        command.kill_on_drop(true).stdin(std::process::Stdio::null()).stderr(std::process::Stdio::inherit()).output(),
-    );
+    let mut command = tokio::process::Command::from(cargo_build("lockstep", "lockstep"));
+    let mut output = Box::pin(command.kill_on_drop(true).output());
     let output = match tokio::time::timeout(Duration::from_secs(2), &mut output).await {
         Ok(output) => output,
         Err(_) => {
@@ -119,8 +114,33 @@ async fn build() -> Result<PathBuf> {
             output.await
         }
     };
-    let output = output.context("cannot run cargo")?;
-    ensure!(output.status.success(), "cargo build --package lockstep failed");
+    built("lockstep", &output.context("cannot run cargo")?)
+}
+
+/// The program that confines others, of this checkout; built once per process.
+pub(crate) fn sandbox_exec() -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = &*known {
+        return Ok(path.clone());
+    }
+    let path = built("sandbox", &cargo_build("sandbox", "sandbox-exec").output().context("cannot run cargo")?)?;
+    Ok(known.insert(path).clone())
+}
+
+fn cargo_build(package: &str, binary: &str) -> std::process::Command {
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = std::process::Command::new(cargo);
+    command.args(["build", "--package", package, "--bin", binary, "--profile", profile]);
+    command.args(["--message-format", "json-render-diagnostics"]).current_dir(repository_root());
+    command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::inherit());
+    command
+}
+
+/// The program that a build made.
+fn built(package: &str, output: &std::process::Output) -> Result<PathBuf> {
+    ensure!(output.status.success(), "cargo build --package {package} failed");
     let text = String::from_utf8_lossy(&output.stdout);
     for line in text.lines().rev() {
         let message: serde_json::Value = serde_json::from_str(line).unwrap_or_default();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use render::SandboxMode;
 use worker::AppId;
 use worker::inspect::{Inspection, Question, inspect};
 
@@ -34,6 +35,9 @@ pub struct Workbench {
     /// The kustomize program.
     #[arg(long, env = "LOCKSTEP_KUSTOMIZE", value_name = "FILE")]
     kustomize: Option<PathBuf>,
+    /// Whether helm and kustomize are confined: required, available (as far as the kernel can) or off.
+    #[arg(long, env = "LOCKSTEP_RENDER_SANDBOX", value_name = "MODE", default_value_t = SandboxMode::Available)]
+    render_sandbox: SandboxMode,
 }
 
 /// What is looked at.
@@ -155,6 +159,7 @@ impl Look {
             kustomize: own.kustomize,
             git_credentials_file: own.git_credentials_file,
             allow_local_git: own.allow_local_git,
+            render_sandbox: own.render_sandbox,
         };
         let question = Question { id, revisions: self.revisions.clone(), prune, by: who() };
         let done = inspect(&workbench, &question).await;

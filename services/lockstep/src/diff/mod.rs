@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use git::RepositoryUrl;
-use render::{RenderConfig, Renderer};
+use render::{RenderConfig, Renderer, SandboxMode};
 
 use self::changes::changes;
 use self::checkout::Checkout;
@@ -69,6 +69,9 @@ pub struct Args {
     /// The kustomize program.
     #[arg(long, env = "LOCKSTEP_KUSTOMIZE", value_name = "FILE", default_value = "kustomize")]
     kustomize: PathBuf,
+    /// Whether helm and kustomize are confined: required, available (as far as the kernel can) or off.
+    #[arg(long, env = "LOCKSTEP_RENDER_SANDBOX", value_name = "MODE", default_value_t = SandboxMode::Available)]
+    render_sandbox: SandboxMode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -112,11 +115,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         cache_dir: args.data_dir.as_deref().unwrap_or(scratch.path()).join("renders"),
         helm: args.helm,
         kustomize: args.kustomize,
+        sandbox: args.render_sandbox,
         ..RenderConfig::default()
     };
+    let renderer = Renderer::new(render).await?;
+    if args.render_sandbox != SandboxMode::Off && !renderer.sandbox().is_whole() {
+        eprintln!("Note: the sandbox for programs that render is {}", renderer.sandbox());
+    }
     let bench = Bench {
         checkout,
-        renderer: Renderer::new(render).await?,
+        renderer,
         own: urls.iter().map(RepositoryUrl::key).collect(),
         url: urls.first().map(ToString::to_string).unwrap_or_default(),
         namespace: args.namespace,

@@ -8,6 +8,7 @@
 
 pub mod apply;
 pub mod bearing;
+pub mod cancel;
 pub mod compare;
 pub mod delete;
 pub mod drift;
@@ -312,7 +313,9 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
         Ok(done) => Box::pin(report::done(&pass, done)).await,
         Err(Stop::Superseded) => {
             tracing::debug!("reconcile.superseded: a newer commit is wanted");
-            ctx.queue.push(id.clone(), Causes::of(Cause::Retry));
+            // A render that was given up has not done what a refresh asked for.
+            let again = if causes.has(Cause::HardRefresh) { Cause::HardRefresh } else { Cause::Retry };
+            ctx.queue.push(id.clone(), Causes::of(again));
         }
         Err(Stop::Later(sentence)) => {
             let failures = managed.failed_again();
@@ -440,7 +443,7 @@ async fn desired(pass: &mut Pass<'_>, permitted: &Permitted) -> Result<Arc<Desir
             pass.bearing = Box::pin(bearing::of(pass, &at)).await;
             let signed = Box::pin(permit::signed(pass.ctx, permitted, &pass.application, resolved)).await?;
             pass.timeline.mark("resolved");
-            let desired = Box::pin(render::render(pass, signed)).await?;
+            let desired = Box::pin(cancel::while_wanted(pass, render::render(pass, signed))).await?;
             pass.managed.state().broken = None;
             desired
         }

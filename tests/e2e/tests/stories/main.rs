@@ -14,6 +14,7 @@ mod outages;
 mod projects;
 mod pulls;
 mod push;
+mod renders;
 mod storm;
 mod sync;
 mod webhooks;

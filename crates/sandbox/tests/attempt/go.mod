@@ -1,0 +1,3 @@
+module attempt
+
+go 1.26
