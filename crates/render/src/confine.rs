@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use sandbox::{Mode, Policy, Sandbox, State};
+use sandbox::{Mode, Policy, Sandbox, State, Support};
 use tokio::process::Command;
 
 use crate::tool::Run;
@@ -30,16 +30,9 @@ impl Confinement {
         if config.sandbox == Mode::Off {
             return Ok(Self { state: State::Off, sandbox: None, processor_seconds });
         }
-        let helper = &config.sandbox_helper;
-        let failed = |message: String| RenderError::Sandbox { message };
-        let mut command = Command::from(sandbox::check_command(helper));
-        let asked = command.stdin(Stdio::null()).kill_on_drop(true).output();
-        let output = tokio::time::timeout(CHECK, asked)
-            .await
-            .map_err(|_| failed(format!("{} does not say what the kernel confines", helper.display())))?
-            .map_err(|e| failed(format!("cannot start {} to confine programs: {e}", helper.display())))?;
-        let support = sandbox::parse_check(helper, &output).map_err(|e| failed(e.to_string()))?;
-        let state = sandbox::decide(config.sandbox, support).map_err(failed)?;
+        let helpers = config.sandbox_helper.clone().map_or_else(sandbox::helpers, |helper| vec![helper]);
+        let (helper, support) = first(&helpers).await?;
+        let state = sandbox::decide(config.sandbox, support).map_err(|message| RenderError::Sandbox { message })?;
         Ok(Self { state, sandbox: Some(Sandbox::new(helper, support)), processor_seconds })
     }
 
@@ -84,9 +77,29 @@ impl Confinement {
     }
 }
 
-/// Our own program, whatever has become of its file.
-pub(crate) fn ourselves() -> PathBuf {
-    "/proc/self/exe".into()
+/// The first program that can confine others, and what the kernel enforces. Of another version, such as one that an update
+/// has left behind, none is taken.
+async fn first(helpers: &[PathBuf]) -> Result<(&PathBuf, Support), RenderError> {
+    let mut error = RenderError::Sandbox { message: "there is no program to confine others".into() };
+    for helper in helpers {
+        match check(helper).await {
+            Ok(support) => return Ok((helper, support)),
+            Err(other) => error = other,
+        }
+        tracing::debug!(%error, "sandbox.helper_passed_over");
+    }
+    Err(error)
+}
+
+async fn check(helper: &Path) -> Result<Support, RenderError> {
+    let failed = |message: String| RenderError::Sandbox { message };
+    let mut command = Command::from(sandbox::check_command(helper));
+    let asked = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(CHECK, asked)
+        .await
+        .map_err(|_| failed(format!("{} does not say what the kernel confines", helper.display())))?
+        .map_err(|e| failed(format!("cannot start {} to confine programs: {e}", helper.display())))?;
+    sandbox::parse_check(helper, &output).map_err(|e| failed(e.to_string()))
 }
 
 #[cfg(test)]

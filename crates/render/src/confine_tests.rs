@@ -27,7 +27,7 @@ impl Ground {
         let config = RenderConfig {
             sandbox: Mode::Required,
             processor_time,
-            sandbox_helper: Tools::ensure("sandbox-exec").await.unwrap(),
+            sandbox_helper: Some(Tools::ensure("sandbox-exec").await.unwrap()),
             ..RenderConfig::default()
         };
         let confinement = Confinement::new(&config).await.unwrap();
@@ -207,11 +207,20 @@ async fn a_cancelled_render_ends_its_program() {
 async fn without_a_helper_nothing_is_rendered() {
     for (helper, words) in [("/bin/true", "report it"), ("/nowhere", "cannot start /nowhere to confine")] {
         for sandbox in [Mode::Available, Mode::Required] {
-            let config = RenderConfig { sandbox, sandbox_helper: helper.into(), ..RenderConfig::default() };
+            let config = RenderConfig { sandbox, sandbox_helper: Some(helper.into()), ..RenderConfig::default() };
             let error = Confinement::new(&config).await.unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_first_helper_that_can_is_taken() {
+    let able = Tools::ensure("sandbox-exec").await.unwrap();
+    let helpers = ["/nowhere".into(), "/bin/true".into(), able.clone(), "/bin/echo".into()];
+    assert_eq!(first(&helpers).await.unwrap().0, &able);
+    // This test is a program without a second half, and so is whatever stands beside it.
+    assert!(first(&sandbox::helpers()).await.unwrap_err().to_string().contains("/proc/self/exe"));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 //! This crate never contacts a cluster or a forge, never sets a namespace, a label or an annotation of its own, and never lets
 //! a source read outside of its commit. Charts, kustomizations and manifests are taken to be hostile: programs run in a sandbox and
 //! a cleared environment, with limits on time, memory and output. Who uses this crate calls `sandbox::enter_if_asked` first of all
-//! in `main`: the same program is run again to put the sandbox on.
+//! in `main`: the same program is run again to put the sandbox on, unless another one is named that can.
 //!
 //! ```no_run
 //! # async fn example(git: git::Git, application: resources::Application) -> Result<(), Box<dyn std::error::Error>> {
@@ -74,9 +74,9 @@ pub struct RenderConfig {
     pub kustomize_build_options: Vec<String>,
     /// Whether programs are confined: to their scratch folder, without network, without other programs.
     pub sandbox: SandboxMode,
-    /// The program that confines others, whose `main` begins with `sandbox::enter_if_asked`: our own, where nothing else is
-    /// said.
-    pub sandbox_helper: PathBuf,
+    /// The program that confines others, whose `main` begins with `sandbox::enter_if_asked`. `None`: `lockstep-sandbox` beside
+    /// our own, or our own.
+    pub sandbox_helper: Option<PathBuf>,
     /// How long one program may run.
     pub timeout: Duration,
     /// How much processor time one program may use, with all its threads. A busy machine does not make this longer.
@@ -110,7 +110,7 @@ impl Default for RenderConfig {
             kustomize: "kustomize".into(),
             kustomize_build_options: Vec::new(),
             sandbox: SandboxMode::default(),
-            sandbox_helper: confine::ourselves(),
+            sandbox_helper: None,
             timeout: Duration::from_secs(90),
             processor_time: Duration::from_secs(60),
             longest_wait: Duration::from_secs(600),

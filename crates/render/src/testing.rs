@@ -36,7 +36,7 @@ async fn programs() -> RenderConfig {
         helm: helm.unwrap(),
         kustomize: kustomize.unwrap(),
         sandbox: SandboxMode::Required,
-        sandbox_helper: Tools::ensure("sandbox-exec").await.unwrap(),
+        sandbox_helper: Some(Tools::ensure("sandbox-exec").await.unwrap()),
         ..RenderConfig::default()
     }
 }

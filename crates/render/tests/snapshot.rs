@@ -88,7 +88,7 @@ async fn renderer(folder: &Path) -> Renderer {
         cache_dir: folder.join("cache"),
         helm: Tools::ensure("helm").await.unwrap(),
         kustomize: Tools::ensure("kustomize").await.unwrap(),
-        sandbox_helper: Tools::ensure("sandbox-exec").await.unwrap(),
+        sandbox_helper: Some(Tools::ensure("sandbox-exec").await.unwrap()),
         ..RenderConfig::default()
     };
     Renderer::new(config).await.unwrap()

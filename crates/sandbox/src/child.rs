@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_no_new_privs};
 
-use crate::launch::{CHECK, ENTRY, FAILED, Order, REFUSED};
+use crate::launch::{Answer, CHECK, ENTRY, FAILED, Order, REFUSED};
 use crate::{Limits, Policy, Support, files, filter};
 
 /// The first line of `main` of a program that confines others. Returns at once unless this process was started to become one
@@ -117,7 +117,7 @@ fn check() -> String {
         processes: started.is_err(),
         syscalls: held.syscalls,
     };
-    match serde_json::to_string(&support) {
+    match serde_json::to_string(&Answer::of(support)) {
         Ok(text) => {
             println!("{text}");
             std::process::exit(0)

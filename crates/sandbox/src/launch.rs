@@ -10,12 +10,17 @@ use crate::{Policy, Support};
 
 /// The first argument that makes our own program the sandbox's second half.
 pub(crate) const ENTRY: &str = "sandbox-exec";
-/// The argument that asks what holds here.
-pub(crate) const CHECK: &str = "check";
+/// The argument that asks what holds here. A program without the second half takes it for an option that it does not know.
+pub(crate) const CHECK: &str = "--what-holds";
 /// How the second half ends when it could not become the program.
 pub const FAILED: i32 = 125;
 /// How its message begins then.
 pub(crate) const REFUSED: &str = "sandbox: ";
+
+/// The small program with the second half, beside our own.
+const BESIDE: &str = "lockstep-sandbox";
+/// What both halves have to agree on: raised with each change of what they tell each other.
+const PROTOCOL: &str = concat!(env!("CARGO_PKG_VERSION"), " 1");
 
 /// Starts programs confined.
 #[derive(Clone, Debug)]
@@ -32,6 +37,19 @@ pub(crate) struct Order {
     pub(crate) support: Support,
 }
 
+/// What the second half answers when it is asked what holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    protocol: String,
+    support: Support,
+}
+
+impl Answer {
+    pub(crate) fn of(support: Support) -> Self {
+        Self { protocol: PROTOCOL.to_owned(), support }
+    }
+}
+
 /// Why a program cannot be started in the sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
@@ -39,7 +57,9 @@ pub enum SandboxError {
     #[error("the sandbox cannot be told of a path that is not UTF-8 text: {0}")]
     Path(serde_json::Error),
     /// The helper is something else.
-    #[error("{helper} is not a program that can confine others: {answer}; this is a defect, please report it")]
+    #[error(
+        "{helper} is not a program of this version that can confine others: {answer}; this is a defect, please report it"
+    )]
     NotAHelper {
         /// What was run.
         helper: String,
@@ -67,6 +87,13 @@ impl Sandbox {
     }
 }
 
+/// Where the second half is, the best place first: in a small program beside ours, which is loaded in no time, and in our own,
+/// whatever has become of its file.
+pub fn helpers() -> Vec<PathBuf> {
+    let beside = std::env::current_exe().ok().map(|own| own.with_file_name(BESIDE)).filter(|path| path.is_file());
+    beside.into_iter().chain(["/proc/self/exe".into()]).collect()
+}
+
 /// A command that tries what the kernel enforces here, and prints it for [`parse_check`].
 pub fn check_command(program: &Path) -> Command {
     let mut command = helper(program);
@@ -77,11 +104,11 @@ pub fn check_command(program: &Path) -> Command {
 /// What [`check_command`] found.
 ///
 /// # Errors
-/// If the program is not one that has the second half.
+/// If the program is not one that has the second half, in our version.
 pub fn parse_check(program: &Path, output: &std::process::Output) -> Result<Support, SandboxError> {
     let text = String::from_utf8_lossy(&output.stdout);
-    match serde_json::from_str(text.trim()) {
-        Ok(support) if output.status.success() => Ok(support),
+    match serde_json::from_str::<Answer>(text.trim()) {
+        Ok(answer) if output.status.success() && answer.protocol == PROTOCOL => Ok(answer.support),
         _ => Err(SandboxError::NotAHelper {
             helper: program.display().to_string(),
             answer: format!(

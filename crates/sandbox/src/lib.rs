@@ -3,7 +3,8 @@
 //!
 //! It works without privileges and without user namespaces: our own program is run once more, confines itself with Landlock and
 //! seccomp before it has a thread or a secret, and then becomes the program that was asked for. That is why the crate has two
-//! halves: [`Sandbox`] for who starts programs, and [`enter_if_asked`], the first line of `main`.
+//! halves: [`Sandbox`] for who starts programs, and [`enter_if_asked`], the first line of `main`. A small program with nothing but
+//! the second half may stand beside ours ([`helpers`]); it is loaded sooner.
 //!
 //! The crate decides nothing about programs: a [`Policy`] says what one may do, [`Mode`] what to do where the kernel cannot
 //! enforce it. It has no `unsafe`, no threads and no async runtime.
@@ -30,6 +31,6 @@ mod policy;
 mod support;
 
 pub use child::enter_if_asked;
-pub use launch::{FAILED, Sandbox, SandboxError, check_command, parse_check, refusal};
+pub use launch::{FAILED, Sandbox, SandboxError, check_command, helpers, parse_check, refusal};
 pub use policy::{Limits, Policy};
 pub use support::{Mode, State, Support, decide};

@@ -19,8 +19,8 @@ const TARGET_MS: f64 = 2.0;
 /// All figures.
 pub async fn measure() -> anyhow::Result<Vec<Row>> {
     progress("the sandbox of programs that render");
-    let (helper, kustomize, helm) =
-        (Lockstep::binary().await?, Tools::ensure("kustomize").await?, Tools::ensure("helm").await?);
+    let helper = Lockstep::binary().await?.with_file_name("lockstep-sandbox");
+    let (kustomize, helm) = (Tools::ensure("kustomize").await?, Tools::ensure("helm").await?);
     tokio::task::spawn_blocking(move || {
         let support = parse_check(&helper, &check_command(&helper).output()?)?;
         let sandbox = Sandbox::new(&helper, support);

@@ -105,7 +105,7 @@ async fn build() -> Result<PathBuf> {
     if let Some(binary) = std::env::var_os("LOCKSTEP_BIN") {
         return Ok(binary.into());
     }
-    let mut command = tokio::process::Command::from(cargo_build("lockstep", "lockstep"));
+    let mut command = tokio::process::Command::from(cargo_build("lockstep", &["lockstep", "lockstep-sandbox"]));
     let mut output = Box::pin(command.kill_on_drop(true).output());
     let output = match tokio::time::timeout(Duration::from_secs(2), &mut output).await {
         Ok(output) => output,
@@ -124,27 +124,31 @@ pub(crate) fn sandbox_exec() -> Result<PathBuf> {
     if let Some(path) = &*known {
         return Ok(path.clone());
     }
-    let path = built("sandbox", &cargo_build("sandbox", "sandbox-exec").output().context("cannot run cargo")?)?;
+    let output = cargo_build("sandbox", &["sandbox-exec"]).output().context("cannot run cargo")?;
+    let path = built("sandbox-exec", &output)?;
     Ok(known.insert(path).clone())
 }
 
-fn cargo_build(package: &str, binary: &str) -> std::process::Command {
+fn cargo_build(package: &str, binaries: &[&str]) -> std::process::Command {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = std::process::Command::new(cargo);
-    command.args(["build", "--package", package, "--bin", binary, "--profile", profile]);
+    command.args(["build", "--package", package, "--profile", profile]);
+    command.args(binaries.iter().flat_map(|binary| ["--bin", binary]));
     command.args(["--message-format", "json-render-diagnostics"]).current_dir(repository_root());
     command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::inherit());
     command
 }
 
 /// The program that a build made.
-fn built(package: &str, output: &std::process::Output) -> Result<PathBuf> {
-    ensure!(output.status.success(), "cargo build --package {package} failed");
+fn built(binary: &str, output: &std::process::Output) -> Result<PathBuf> {
+    ensure!(output.status.success(), "cargo build --bin {binary} failed");
     let text = String::from_utf8_lossy(&output.stdout);
     for line in text.lines().rev() {
         let message: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-        if let Some(path) = message["executable"].as_str() {
+        if message["target"]["name"] == binary
+            && let Some(path) = message["executable"].as_str()
+        {
             return Ok(path.into());
         }
     }
