@@ -1,5 +1,6 @@
 //! What a project permits, and the sentence that says what it does not.
 
+use address::{comparable, without_user};
 use resources::{AppProject, Application, Destination, GroupKind};
 use serde::Serialize;
 
@@ -65,33 +66,39 @@ pub(crate) fn violation(project: &AppProject, field: &'static str, what: &str, f
     Violation { project: name.into(), field, message: format!("project {name} does not permit {what}: {fix}") }
 }
 
-/// Whether the project's applications may come from a repository.
+/// Whether the project's applications may come from a repository. The patterns are held against the normalized address, which
+/// is also what is fetched ([`address`]); of one that cannot be read only the pattern `*` can speak.
+///
+/// ```
+/// # let project = resources::AppProject::parse(serde_json::json!({
+/// #     "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": {"name": "team"},
+/// #     "spec": {"sourceRepos": ["https://git.example.com/allowed/*"]},
+/// # })).unwrap();
+/// use engine::project::source_permitted;
+/// assert!(source_permitted(&project, "https://git.example.com:443/allowed/shop.git").is_ok());
+/// assert!(source_permitted(&project, "https://git.example.com/allowed/../private.git").is_err());
+/// ```
 pub fn source_permitted(project: &AppProject, repository: &str) -> Result<(), Violation> {
-    let url = normalized(repository);
+    let address = comparable(repository);
     let (mut permitted, mut denied_by) = (false, None);
     for pattern in &project.spec.source_repos {
         let (pattern, deny) = negated(pattern);
-        let hit = pattern == "*" || Pattern::for_path(&normalized(pattern)).matches(&url);
+        let hit = match &address {
+            Some(address) => Pattern::for_path(&address::pattern(pattern)).matches(address),
+            None => pattern.trim() == "*",
+        };
         if hit && deny {
             denied_by = Some(pattern);
         }
         permitted |= hit && !deny;
     }
-    match denied_by {
-        Some(pattern) => Err(violation(
-            project,
-            "spec.sourceRepos",
-            &format!("the repository {repository}"),
-            &format!("its spec.sourceRepos excludes !{pattern}"),
-        )),
-        None if permitted => Ok(()),
-        None => Err(violation(
-            project,
-            "spec.sourceRepos",
-            &format!("the repository {repository}"),
-            "add it to the project's spec.sourceRepos, or choose another project",
-        )),
-    }
+    let fix = match denied_by {
+        Some(pattern) => format!("its spec.sourceRepos excludes !{pattern}"),
+        None if permitted => return Ok(()),
+        None => "add it to the project's spec.sourceRepos, or choose another project".into(),
+    };
+    let what = format!("the repository {}", without_user(repository));
+    Err(violation(project, "spec.sourceRepos", &what, &fix))
 }
 
 /// Whether the project's applications may write to a namespace of a cluster.
@@ -285,18 +292,6 @@ fn permits_any(pattern: &str, names: &[String]) -> bool {
     names.iter().any(|name| matches(pattern, name)) != deny
 }
 
-/// Repositories are the same whatever the letter case, with or without `.git`, in URL or in scp form.
-pub(crate) fn normalized(url: &str) -> String {
-    let mut url = url.trim().to_lowercase();
-    if !url.contains("://")
-        && let Some((host, path)) = url.split_once(':')
-        && host.contains('@')
-    {
-        url = format!("ssh://{host}/{}", path.trim_start_matches('/'));
-    }
-    url.trim_end_matches('/').trim_end_matches(".git").into()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -323,6 +318,20 @@ mod tests {
             (json!(["*", "!https://git.example.com/acme/secret"]), "https://git.example.com/acme/secret.git", false),
             (json!(["!https://git.example.com/acme/secret", "*"]), "https://git.example.com/acme/a", true),
             (json!(["!https://git.example.com/acme/secret"]), "https://git.example.com/acme/a", false),
+            // What cannot be read is permitted by the star alone, and cannot be fetched.
+            (json!(["*"]), "https://git.example.com/../a", true),
+            (json!(["https://git.example.com/**"]), "https://git.example.com/../a", false),
+            (json!(["**"]), "https://git.example.com/acme%2fa", false),
+            // Another way in is another repository.
+            (json!(["https://git.example.com/acme/*"]), "http://git.example.com/acme/a", false),
+            (json!(["https://git.example.com/acme/*"]), "https://git.example.com:8443/acme/a", false),
+            (json!(["https://git.example.com/acme/*"]), "git@git.example.com:acme/a", false),
+            (json!(["*", "!git@github.com:acme/*"]), "ssh://git@ssh.github.com:443/acme/a", false),
+            (json!(["*", "!ssh://git@git.example.com/acme/*"]), "eve@git.example.com:acme/a.git", false),
+            (json!(["*", "!https://git.example.com:443/Acme/a.git/"]), "https://git.example.com/acme/a", false),
+            (json!(["https://charts.example.com/*"]), "https://charts.example.com/stable", true),
+            (json!(["registry.example.com/charts/*"]), "registry.example.com/charts/x", true),
+            (json!(["oci://registry.example.com/charts/*"]), "registry.example.com/private/x", false),
         ] {
             let got = source_permitted(&project(json!({"sourceRepos": patterns})), repository);
             assert_eq!(got.is_ok(), want, "{patterns} {repository}");
@@ -333,6 +342,66 @@ mod tests {
             "project team does not permit the repository https://git.example.com/a: add it to the project's spec.sourceRepos, or \
              choose another project"
         );
+    }
+
+    /// Each as an attacker would write it.
+    #[test]
+    fn sources_in_other_spellings() {
+        let host = "git.example.com";
+        let private: Vec<String> = [
+            "https://git.example.com/private",
+            "https://git.example.com/private.git",
+            "https://git.example.com/private/",
+            "https://x@git.example.com/private",
+            "https://git.example.org@git.example.com/private",
+            "https://x:y@git.example.com/private",
+            "https://git.example.com/./private",
+            "https://git.example.com//private",
+            "https://git.example.com/allowed/../private",
+            "https://git.example.com./private",
+            "https://git.example.com:443/private",
+            "https://GIT.Example.COM/Private",
+            "HTTPS://git.example.com/private",
+            "https://git.example.com/%70rivate",
+            "https://git.example.com/priv%61te.git",
+            "https://g%69t.example.com/private",
+            "https://git.example.com/private%2Egit",
+            "https://git.example.com/private/.git",
+            "https://git.example.com/allowed/..%2fprivate",
+            "https://git.example.com/allowed/%2e%2e/private",
+            "https://git.example.com\\private",
+            "https://git.example.com/../private",
+            " https://git.example.com/private ",
+        ]
+        .map(str::to_owned)
+        .into();
+        let ssh =
+            ["git@H:private", "H:private.git", "git@H:/private", "ssh://git@H/private", "ssh://H:22/x/../private.git"];
+        let ssh: Vec<String> = ssh.map(|text| text.replace('H', host)).into();
+        let allowed =
+            project(json!({"sourceRepos": ["https://git.example.com/allowed/*", "git@git.example.com:allowed/*"]}));
+        let denied = |pattern: &str| project(json!({"sourceRepos": ["https://**", "ssh://**", pattern]}));
+        for address in private.iter().chain(&ssh) {
+            assert!(source_permitted(&allowed, address).is_err(), "{address}");
+        }
+        for pattern in
+            ["!https://git.example.com/private*", "!https://git.example.com/private.git", "!https://*/private"]
+        {
+            for address in &private {
+                assert!(source_permitted(&denied(pattern), address).is_err(), "{pattern} {address}");
+            }
+        }
+        for pattern in [
+            "!git@git.example.com:private*",
+            "!ssh://git.example.com/private",
+            "!ssh://x@git.example.com:22//private.git",
+        ] {
+            for address in &ssh {
+                assert!(source_permitted(&denied(pattern), address).is_err(), "{pattern} {address}");
+            }
+        }
+        let shown = source_permitted(&allowed, "https://joe:hunter2@git.example.com/private").unwrap_err();
+        assert!(!shown.message.contains("hunter2"), "{shown}");
     }
 
     #[test]

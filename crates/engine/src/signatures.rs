@@ -17,10 +17,11 @@
 //!                                    is not signed"));
 //! ```
 
+use address::{comparable, without_user};
 use resources::AppProject;
 
 use crate::glob::Pattern;
-use crate::project::{Violation, normalized, violation};
+use crate::project::{Violation, violation};
 
 /// What verifying a commit's signature came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,13 +68,18 @@ const INTEGRITY: &str = "spec.sourceIntegrity.git.policies";
 const KEYS: &str = "spec.signatureKeys";
 
 /// The policy of a project for a repository: the first whose patterns fit; with `signatureKeys` alone, the commit itself everywhere.
-/// A repository that no policy fits needs no signature. A mode that cannot be understood permits nothing.
+/// A repository that no policy fits needs no signature. A mode or an address that cannot be understood permits nothing.
 pub fn signature_policy<'a>(project: &'a AppProject, repository: &str) -> Result<Policy<'a>, Violation> {
     let spec = &project.spec;
     if let Some(integrity) = &spec.source_integrity {
         let policies = integrity.git.as_ref().map_or(&[][..], |git| &git.policies);
+        let Some(address) = comparable(repository).or_else(|| policies.is_empty().then(String::new)) else {
+            let what = format!("commits of {}", without_user(repository));
+            let fix = format!("its {INTEGRITY} cannot be held against that address; correct the repository's URL");
+            return Err(violation(project, INTEGRITY, &what, &fix));
+        };
         let patterns = |policy: &'a resources::IntegrityPolicy| policy.repos.iter().map(|repo| repo.url.as_str());
-        let found = policies.iter().find(|policy| fits(patterns(policy), repository));
+        let found = policies.iter().find(|policy| fits(patterns(policy), &address));
         let Some(gpg) = found.and_then(|policy| policy.gpg.as_ref()) else {
             return Ok(Policy { mode: Mode::None, keys: vec![], field: INTEGRITY });
         };
@@ -123,14 +129,13 @@ pub fn signature_permitted(
     Err(violation(project, policy.field, &what, &fix))
 }
 
-/// Whether patterns take a repository: one does, and none with `!` does.
-fn fits<'p>(patterns: impl Iterator<Item = &'p str>, repository: &str) -> bool {
-    let url = normalized(repository);
+/// Whether patterns take an address: one does, and none with `!` does.
+fn fits<'p>(patterns: impl Iterator<Item = &'p str>, address: &str) -> bool {
     let mut fits = false;
     for pattern in patterns {
         let (pattern, excludes) = pattern.strip_prefix('!').map_or((pattern, false), |pattern| (pattern, true));
         // In these patterns a star crosses slashes.
-        if Pattern::new(&normalized(pattern)).matches(&url) {
+        if Pattern::new(&address::pattern(pattern)).matches(address) {
             if excludes {
                 return false;
             }
@@ -205,6 +210,18 @@ mod tests {
             (policies(&[(&["!https://git.example.com/other/*"], "head", &[])]), secure, Some(Mode::None)),
             (policies(&[(&["https://other/*"], "head", &[])]), secure, Some(Mode::None)),
             (policies(&[(&["*"], "haed", &[])]), secure, None),
+            (
+                policies(&[(&[secure], "strict", &[])]),
+                "https://x@git.example.com:443//acme/x/../s%65cure.git",
+                Some(Mode::Strict),
+            ),
+            (
+                policies(&[(&["git@git.example.com:acme/*"], "head", &[])]),
+                "ssh://git.example.com/acme/a",
+                Some(Mode::Head),
+            ),
+            (policies(&[(&["https://other/*"], "head", &[])]), "https://git.example.com/../secure", None),
+            (policies(&[]), "https://git.example.com/../secure", Some(Mode::None)),
             (json!({"sourceIntegrity": {"git": {"policies": [{"repos": [{"url": "*"}]}]}}}), secure, Some(Mode::None)),
             (json!({"sourceIntegrity": {}, "signatureKeys": [{"keyID": LONG}]}), secure, Some(Mode::None)),
         ] {
