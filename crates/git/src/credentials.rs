@@ -3,44 +3,12 @@
 mod file;
 mod secrets;
 
-use std::fmt;
-
 use async_trait::async_trait;
 
 pub use file::StaticCredentials;
-pub use secrets::{SecretCredentials, Taken};
+pub use secrets::{NamedSecret, SecretCredentials, Taken};
 
-use crate::RepositoryUrl;
-
-/// A password, token or key. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself; only for handing it to the forge.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
+use crate::{Remote, RepositoryUrl, Secret, Transport};
 
 /// How to prove who we are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -107,11 +75,46 @@ impl Credential {
     }
 }
 
-/// Where credentials come from. Asked before every call to a forge, so short-lived tokens can be renewed here.
+/// Which credential a remote gets: the name of what it comes from, never the secret. Remotes that are served by the same share
+/// what has been fetched; others do not, because they may be shown something else.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Grant(String);
+
+impl Grant {
+    /// No credential: what everybody may see.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::default()
+    }
+
+    /// The credential of this name.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// Whether it is no credential at all.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The name; empty for no credential.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where credentials come from.
 #[async_trait]
 pub trait Credentials: Send + Sync + 'static {
-    /// The credential for this repository; `None` means anonymous.
-    async fn credential(&self, url: &RepositoryUrl) -> Option<Credential>;
+    /// Which credential this remote gets. A credential that belongs to a project serves no other.
+    fn grant(&self, remote: &Remote) -> Grant;
+
+    /// The credential that a grant names, if it still covers the URL. Asked before every call to a forge, so short-lived
+    /// tokens can be renewed here.
+    async fn credential(&self, url: &RepositoryUrl, grant: &Grant) -> Option<Credential>;
 }
 
 /// Anonymous for everything.
@@ -120,62 +123,82 @@ pub struct NoCredentials;
 
 #[async_trait]
 impl Credentials for NoCredentials {
-    async fn credential(&self, _: &RepositoryUrl) -> Option<Credential> {
+    fn grant(&self, _: &Remote) -> Grant {
+        Grant::anonymous()
+    }
+
+    async fn credential(&self, _: &RepositoryUrl, _: &Grant) -> Option<Credential> {
         None
     }
 }
 
-/// Whether `url` lies under `prefix`: the same kind of transport, host and port, and a path that begins with the
-/// prefix's. The host is compared as a whole, so that a prefix without a path gives nothing to `host.attacker.example`.
-/// Returns the length of the prefix's path, by which the longest is found.
+/// Whether `url` lies under `prefix`: the same scheme, host and port, and a path that begins with the prefix's. The host is
+/// compared as a whole, so that a prefix without a path gives nothing to `host.attacker.example`. Returns the length of the
+/// prefix's path, by which the longest is found.
 fn under(url: &RepositoryUrl, prefix: &Prefix) -> Option<usize> {
-    let (ssh, host, port, path) = url.place();
-    let same_place =
-        prefix.ssh.is_none_or(|p| p == ssh) && prefix.host == host && (prefix.any_port || prefix.port == port);
-    (same_place && path.starts_with(&prefix.path)).then_some(prefix.path.len())
+    let same_scheme = match prefix.transport {
+        Some(transport) => transport == url.transport(),
+        // Without a scheme nobody has said that the secret may be sent unencrypted, except to this machine itself.
+        None => match url.transport() {
+            Transport::Https | Transport::Ssh => true,
+            Transport::Http => url.is_loopback(),
+            Transport::Local => false,
+        },
+    };
+    let same_port = match (prefix.transport, prefix.port) {
+        (None, Some(port)) => url.effective_port() == Some(port),
+        (_, port) => url.port() == port,
+    };
+    let same_place = same_scheme && same_port && prefix.host == url.host();
+    (same_place && compared_path(url).starts_with(&prefix.path)).then_some(prefix.path.len())
+}
+
+/// The path as prefixes compare it.
+fn compared_path(url: &RepositoryUrl) -> String {
+    url.path().to_lowercase()
 }
 
 /// The beginning of a URL: at least a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Prefix {
-    /// `None`: over any transport.
-    ssh: Option<bool>,
+    /// `None`: encrypted, over any transport.
+    transport: Option<Transport>,
     host: String,
+    /// `None`: the scheme's own.
     port: Option<u16>,
-    any_port: bool,
     path: String,
 }
 
 impl Prefix {
-    /// Reads a URL, the beginning of one, or a host with or without port (then for any transport).
+    /// Reads a URL, the beginning of one, or a host with or without port (then for any encrypted transport).
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        if let Some(prefix) = Self::host_alone(text) {
-            return Some(prefix);
-        }
         // A repository needs a path and a prefix does not: complete it, and take the completion off again.
         const COMPLETION: &str = "~~";
+        if let Some((host, port)) = host_alone(text) {
+            let url = RepositoryUrl::parse(&format!("ssh://{host}/{COMPLETION}")).ok()?;
+            return Some(Self { transport: None, host: url.host().to_owned(), port, path: String::new() });
+        }
         let complete = match text.split_once("://") {
             Some((_, rest)) if !rest.contains('/') => format!("{text}/{COMPLETION}"),
             None if !text.contains(':') && !text.starts_with('/') => format!("{text}:{COMPLETION}"),
             _ => format!("{text}{COMPLETION}"),
         };
         let url = RepositoryUrl::parse(&complete).ok()?;
-        let (ssh, host, port, path) = url.place();
+        let path = compared_path(&url);
         let path = path.trim_end_matches(COMPLETION);
         let path = path.strip_suffix(".git").unwrap_or(path).to_owned();
-        Some(Self { ssh: Some(ssh), host: host.to_owned(), port, any_port: false, path })
+        Some(Self { transport: Some(url.transport()), host: url.host().to_owned(), port: url.port(), path })
     }
+}
 
-    fn host_alone(text: &str) -> Option<Self> {
-        let (host, port) = match text.split_once(':') {
-            Some((host, port)) => (host, Some(port.parse().ok()?)),
-            None => (text, None),
-        };
-        let plain = !host.is_empty() && !host.contains(['/', '@', ':']);
-        let host = host.to_ascii_lowercase();
-        plain.then_some(Self { ssh: None, host, port, any_port: port.is_none(), path: String::new() })
-    }
+/// A host with or without port, and nothing else.
+fn host_alone(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse().ok()?)),
+        None => (text, None),
+    };
+    (!host.is_empty() && !host.contains(['/', '@'])).then_some((host, port))
 }
 
 #[cfg(test)]
@@ -196,13 +219,29 @@ mod tests {
             ("https://github.com", "https://github.com.evil.example/acme/shop", false),
             ("https://github.com/acme", "https://evil.example/acme/shop", false),
             ("https://github.com", "git@github.com:acme/shop", false),
+            ("https://github.com", "http://github.com/acme/shop", false),
+            ("http://github.com", "https://github.com/acme/shop", false),
+            ("https://github.com/acme", "http://github.com:443/acme/shop", false),
+            ("https://github.com/acme", "https://github.com/other/../acme/shop", true),
+            ("https://github.com/acme", "https://github.com/acme/../other/shop", false),
+            ("https://github.com:443/acme", "https://x@github.com./%61cme/shop", true),
             ("https://forge.example:8443", "https://forge.example/acme/shop", false),
             ("https://forge.example:8443", "https://forge.example:8443/acme/shop", true),
             ("git@github.com:acme", "git@github.com:acme/shop.git", true),
             ("git@github.com:", "git@github.com:acme/shop.git", true),
             ("git@github.com", "git@github.com:acme/shop.git", true),
             ("ssh://git@github.com", "git@github.com:acme/shop.git", true),
-            ("github.com", "https://github.com:444/acme/shop.git", true),
+            ("github.com", "https://github.com/acme/shop.git", true),
+            ("github.com", "http://github.com/acme/shop.git", false),
+            ("github.com", "https://github.com:444/acme/shop.git", false),
+            ("forge.example:8443", "https://forge.example:8443/acme/shop.git", true),
+            ("forge.example:8443", "http://forge.example:8443/acme/shop.git", false),
+            ("forge.example:2222", "ssh://git@forge.example:2222/acme/shop.git", true),
+            ("forge.example:443", "https://forge.example/acme/shop.git", true),
+            ("forge.example:22", "https://forge.example/acme/shop.git", false),
+            ("forge.example:22", "git@forge.example:acme/shop.git", true),
+            ("localhost:3000", "http://localhost:3000/acme/shop.git", true),
+            ("localhost.example:3000", "http://localhost.example:3000/acme/shop.git", false),
             ("github.com", "git@github.com:acme/shop.git", true),
             ("127.0.0.1:3000", "http://127.0.0.1:3000/acme/shop.git", true),
             ("127.0.0.1:3000", "http://127.0.0.1:4000/acme/shop.git", false),

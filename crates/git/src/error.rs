@@ -244,6 +244,12 @@ pub enum GitError {
     },
 }
 
+impl From<address::InvalidUrl> for GitError {
+    fn from(address::InvalidUrl { url, reason }: address::InvalidUrl) -> Self {
+        Self::InvalidUrl { url, reason }
+    }
+}
+
 impl GitError {
     /// Whether the same call can succeed later without anybody changing anything.
     #[must_use]

@@ -15,7 +15,8 @@ use crate::error::Complaint;
 use crate::mirror::{Mirror, Tip, local_ref};
 use crate::process::{Failure, Program, Run};
 use crate::signature::Rings;
-use crate::{Commit, Credentials, GitError, RepositoryUrl};
+use crate::slots::{Asker, Slots};
+use crate::{Commit, Credentials, GitError, Grant, RepositoryUrl};
 
 /// Refs fetched by one process.
 const MAX_REFS: usize = 200;
@@ -49,6 +50,7 @@ struct Want {
     target: Target,
     /// The want is met without another fetch once the ref stands at this object.
     enough: Option<gix::ObjectId>,
+    asker: Asker,
     reply: oneshot::Sender<Result<Got, GitError>>,
 }
 
@@ -61,6 +63,8 @@ struct Waiting {
 /// Fetches for one repository.
 pub(crate) struct Fetcher {
     pub(crate) url: RepositoryUrl,
+    /// The credential that it is fetched with.
+    grant: Grant,
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) shared: Arc<Shared>,
     waiting: Mutex<Waiting>,
@@ -77,16 +81,19 @@ pub(crate) struct Shared {
     pub fetch_timeout: Duration,
     pub max_repository_bytes: u64,
     pub allow_local: bool,
+    /// How long HTTP may be slower than the mirrors' configuration allows.
+    pub stall_timeout: Duration,
     /// Bounds the processes that run at once over all repositories.
-    pub processes: Semaphore,
+    pub slots: Arc<Slots>,
     pub packing: Semaphore,
     pub rings: Rings,
 }
 
 impl Fetcher {
-    pub(crate) fn new(url: RepositoryUrl, mirror: Mirror, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(url: RepositoryUrl, grant: Grant, mirror: Mirror, shared: Arc<Shared>) -> Self {
         Self {
             url,
+            grant,
             mirror: Arc::new(mirror),
             shared,
             waiting: Mutex::default(),
@@ -101,11 +108,12 @@ impl Fetcher {
         self: &Arc<Self>,
         target: Target,
         enough: Option<gix::ObjectId>,
+        asker: Asker,
     ) -> Result<Got, GitError> {
         let (reply, answer) = oneshot::channel();
         let start = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.wants.push(Want { target, enough, reply });
+            waiting.wants.push(Want { target, enough, asker, reply });
             !std::mem::replace(&mut waiting.running, true)
         };
         if start {
@@ -136,14 +144,24 @@ impl Fetcher {
 
     async fn serve_batch(self: &Arc<Self>, batch: Vec<Want>) {
         let mut by_target: BTreeMap<Target, Vec<oneshot::Sender<Result<Got, GitError>>>> = BTreeMap::new();
+        let mut askers = BTreeSet::new();
         for want in batch {
             match self.already(&want) {
                 Some(got) => drop(want.reply.send(Ok(got))),
-                None => by_target.entry(want.target).or_default().push(want.reply),
+                None if want.reply.is_closed() => {}
+                None => {
+                    askers.insert(want.asker);
+                    by_target.entry(want.target).or_default().push(want.reply);
+                }
             }
         }
-        by_target.retain(|_, replies| replies.iter().any(|r| !r.is_closed()));
-        let answers = self.answer(by_target.keys().cloned().collect()).await;
+        let askers: Vec<Asker> = askers.into_iter().collect();
+        let answer = self.answer(by_target.keys().cloned().collect(), &askers);
+        // Several runs of git may be needed, and a try again for each.
+        let limit = self.shared.fetch_timeout * 2;
+        let answers = tokio::time::timeout(limit, answer).await;
+        let answers =
+            answers.unwrap_or_else(|_| Err(GitError::TimedOut { repository: self.url.to_string(), after: limit }));
         for (target, replies) in by_target {
             let answer = match &answers {
                 Ok(got) => got.get(&target).cloned().unwrap_or(Ok(Got::Nothing)),
@@ -167,6 +185,7 @@ impl Fetcher {
     async fn answer(
         self: &Arc<Self>,
         targets: Vec<Target>,
+        askers: &[Asker],
     ) -> Result<BTreeMap<Target, Result<Got, GitError>>, GitError> {
         let mut answers = BTreeMap::new();
         if targets.is_empty() {
@@ -175,7 +194,7 @@ impl Fetcher {
         self.permitted()?;
         let refs: Vec<String> =
             targets.iter().filter_map(|t| if let Target::Ref(name) = t { Some(name.clone()) } else { None }).collect();
-        let absent = self.fetch_refs(refs.clone()).await?;
+        let absent = self.fetch_refs(refs.clone(), askers).await?;
         for name in refs {
             let got = if absent.contains(&name) {
                 Ok(Got::Nothing)
@@ -188,7 +207,7 @@ impl Fetcher {
         }
         for target in targets {
             if let Target::Commit(commit) = &target {
-                let got = self.fetch_commit(commit).await;
+                let got = self.fetch_commit(commit, askers).await;
                 answers.insert(target, got);
             }
         }
@@ -207,7 +226,7 @@ impl Fetcher {
     }
 
     /// Fetches refs and returns those that the remote does not have.
-    async fn fetch_refs(&self, refs: Vec<String>) -> Result<BTreeSet<String>, GitError> {
+    async fn fetch_refs(&self, refs: Vec<String>, askers: &[Asker]) -> Result<BTreeSet<String>, GitError> {
         let mut absent = BTreeSet::new();
         let mut wanted = refs;
         // A ref can vanish between the list and the fetch; more often than this it is no coincidence.
@@ -216,12 +235,15 @@ impl Fetcher {
                 return Ok(absent);
             }
             let refspecs: Vec<String> = wanted.iter().map(|name| format!("+{name}:{}", local_ref(name))).collect();
-            match self.git_fetch(&refspecs, self.negotiation_tips(&wanted)).await {
+            match self.git_fetch(&refspecs, self.negotiation_tips(&wanted), askers).await {
                 Ok(()) => return Ok(absent),
                 Err(failure) if failure.kind() == Some(Complaint::MissingRef) => {
                     // One missing ref fails the whole fetch. A list says at once which of them are missing.
-                    let there =
-                        if wanted.len() == 1 { BTreeSet::new() } else { self.list(&[], &wanted).await?.names() };
+                    let there = if wanted.len() == 1 {
+                        BTreeSet::new()
+                    } else {
+                        self.list(&[], &wanted, askers).await?.names()
+                    };
                     let (found, missing): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|name| there.contains(name));
                     for name in missing {
                         self.mirror.forget(&name)?;
@@ -238,12 +260,12 @@ impl Fetcher {
         })
     }
 
-    async fn fetch_commit(&self, commit: &Commit) -> Result<Got, GitError> {
+    async fn fetch_commit(&self, commit: &Commit, askers: &[Asker]) -> Result<Got, GitError> {
         let id = commit.id()?;
         if !self.mirror.is_damaged() && self.mirror.has(&id) {
             return Ok(Got::Here);
         }
-        match self.git_fetch(&[format!("+{commit}:{}", local_ref(commit.as_str()))], Vec::new()).await {
+        match self.git_fetch(&[format!("+{commit}:{}", local_ref(commit.as_str()))], Vec::new(), askers).await {
             Ok(()) => Ok(Got::Here),
             Err(failure) if matches!(failure.kind(), Some(Complaint::NotOurs | Complaint::MissingRef)) => {
                 Ok(Got::Nothing)
@@ -263,7 +285,7 @@ impl Fetcher {
     }
 
     /// One `git fetch`, tried again for what a second try in the same breath can mend.
-    async fn git_fetch(&self, refspecs: &[String], tips: Vec<String>) -> Result<(), Failure> {
+    async fn git_fetch(&self, refspecs: &[String], tips: Vec<String>, askers: &[Asker]) -> Result<(), Failure> {
         let mut tips = tips;
         let mut pause = Duration::from_millis(20);
         let mut healed = false;
@@ -274,7 +296,7 @@ impl Fetcher {
                 tips.clear();
             }
             self.mirror.prepare().map_err(not_started)?;
-            let failure = match self.git_fetch_once(refspecs, &tips).await {
+            let failure = match self.git_fetch_once(refspecs, &tips, askers).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
@@ -296,7 +318,7 @@ impl Fetcher {
         }
     }
 
-    async fn git_fetch_once(&self, refspecs: &[String], tips: &[String]) -> Result<(), Failure> {
+    async fn git_fetch_once(&self, refspecs: &[String], tips: &[String], askers: &[Asker]) -> Result<(), Failure> {
         let options = [
             "fetch",
             "--quiet",
@@ -319,7 +341,7 @@ impl Fetcher {
         let result = tokio::select! {
             // In this order git is already at work when the size is looked at.
             biased;
-            result = self.run(arguments, input.into_bytes()) => result.map(drop),
+            result = self.run(arguments, input.into_bytes(), askers) => result.map(drop),
             error = self.too_large() => Err(error),
         };
         if result.is_err() && !self.packing.load(Ordering::Acquire) {
@@ -342,20 +364,19 @@ impl Fetcher {
         }
     }
 
-    async fn run(&self, arguments: Vec<OsString>, input: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let credential = self.shared.credentials.credential(&self.url).await;
-        let access = self
-            .shared
-            .program
-            .access(&self.url, credential, self.redirects.load(Ordering::Acquire))
-            .map_err(not_started)?;
+    async fn run(&self, arguments: Vec<OsString>, input: Vec<u8>, askers: &[Asker]) -> Result<Vec<u8>, Failure> {
         let limit = self.shared.fetch_timeout;
-        let _turn = self.shared.processes.acquire().await;
+        let slot = tokio::time::timeout(limit, self.shared.slots.take(askers, self.url.host())).await;
+        let _slot = slot.map_err(|_| Failure::TimedOut)?;
+        let credential = self.shared.credentials.credential(&self.url, &self.grant).await;
+        let redirects = self.redirects.load(Ordering::Acquire);
+        let mut access = self.shared.program.access(&self.url, credential, redirects).map_err(not_started)?;
+        access.set("http.lowSpeedTime", &self.shared.stall_timeout.as_secs().max(1).to_string());
         self.shared.program.run(Run { mirror: self.mirror.folder(), arguments, input, limit }, &access).await
     }
 
     /// `git ls-remote`: what the remote has. With names only those.
-    pub(crate) async fn list(&self, options: &[&str], names: &[String]) -> Result<Listing, GitError> {
+    pub(crate) async fn list(&self, options: &[&str], names: &[String], askers: &[Asker]) -> Result<Listing, GitError> {
         self.permitted()?;
         self.mirror.prepare()?;
         let fixed = ["ls-remote", "--quiet"];
@@ -363,10 +384,10 @@ impl Fetcher {
         arguments.push("--".into());
         arguments.push(self.url.address().into());
         arguments.extend(names.iter().map(OsString::from));
-        let mut output = self.run(arguments.clone(), Vec::new()).await;
+        let mut output = self.run(arguments.clone(), Vec::new(), askers).await;
         let redirected = output.as_ref().err().is_some_and(|f| f.kind() == Some(Complaint::Redirected));
         if redirected && !self.redirects.swap(true, Ordering::AcqRel) {
-            output = self.run(arguments, Vec::new()).await;
+            output = self.run(arguments, Vec::new(), askers).await;
         }
         let output = output.map_err(|failure| failure.error(&self.url, self.shared.fetch_timeout))?;
         Ok(Listing::read(&String::from_utf8_lossy(&output)))

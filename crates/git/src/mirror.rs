@@ -18,7 +18,7 @@ use gix::objs::Kind;
 use sha2::{Digest, Sha256};
 
 use crate::tree::{Tree, TreeCache};
-use crate::{Commit, GitError};
+use crate::{Commit, GitError, private};
 
 /// A folder's list of names; the largest honest ones have some ten thousand names.
 const MAX_TREE_BYTES: u64 = 32 << 20;
@@ -38,6 +38,7 @@ const CONFIG: &str = "\
 \tbare = true
 \tlogAllRefUpdates = false
 \thooksPath = /dev/null
+\tsharedRepository = 0600
 \tfsync = none
 \tbigFileThreshold = 16m
 \tfilesRefLockTimeout = 2000
@@ -57,8 +58,7 @@ const CONFIG: &str = "\
 \tthreads = 1
 \twindowMemory = 64m
 [http]
-\tlowSpeedLimit = 1
-\tlowSpeedTime = 30
+\tlowSpeedLimit = 1000
 ";
 
 /// The mirror of one repository.
@@ -392,12 +392,12 @@ fn create(folder: &Path) -> std::io::Result<()> {
     if fs::read_to_string(folder.join("config")).is_ok_and(|config| config == CONFIG) && folder.join("HEAD").exists() {
         return Ok(());
     }
-    for part in ["objects/info", "objects/pack", "refs/heads", "refs/remotes/lockstep"] {
-        fs::create_dir_all(folder.join(part))?;
+    for part in ["", "objects/info", "objects/pack", "refs/heads", "refs/remotes/lockstep"] {
+        private::private_folder(&folder.join(part))?;
     }
     for (name, content) in [("config", CONFIG), ("HEAD", "ref: refs/heads/main\n")] {
         let unfinished = folder.join(format!("{name}.{}.new", std::process::id()));
-        fs::write(&unfinished, content)?;
+        private::write(&unfinished, content.as_bytes())?;
         fs::rename(&unfinished, folder.join(name))?;
     }
     Ok(())

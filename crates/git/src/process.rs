@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use crate::credentials::{Authentication, Credential, Secret};
+use crate::credentials::{Authentication, Credential};
 use crate::error::Complaint;
-use crate::url::Transport;
-use crate::{GitError, RepositoryUrl};
+use crate::{GitError, RepositoryUrl, Secret, Transport, private};
 
 /// What `ls-remote` may answer: about two million refs.
 const MAX_OUTPUT: u64 = 256 << 20;
@@ -105,7 +105,7 @@ impl Program {
         let home = root.join("home");
         let scratch = root.join("scratch");
         for folder in [&home, &scratch] {
-            std::fs::create_dir_all(folder).map_err(GitError::disk(format!("creating {}", folder.display())))?;
+            private::private_folder(folder).map_err(GitError::disk(format!("creating {}", folder.display())))?;
         }
         let path = on_path("git").ok_or_else(|| GitError::NoGit { message: "there is no git on PATH".into() })?;
         let program = Self { path, home, scratch, started: AtomicU64::new(0) };
@@ -246,13 +246,15 @@ impl Program {
 
     /// Runs git and returns what it wrote to standard output.
     pub(crate) async fn run(&self, run: Run<'_>, access: &Access) -> Result<Vec<u8>, Failure> {
-        let mut child = self.start(&run, access)?;
+        let (mut child, mut group) = self.start(&run, access)?;
         let answered = tokio::time::timeout(run.limit, communicate(&mut child, &run.input, MAX_OUTPUT)).await;
         let Ok(answered) = answered else {
+            drop(group);
             let _ = child.kill().await;
             return Err(Failure::TimedOut);
         };
         let (status, output, complaint) = answered.map_err(|error| Failure::NotStarted(error.to_string()))?;
+        group.0 = None;
         if output.len() as u64 > MAX_OUTPUT {
             return Err(Failure::TooMuch);
         }
@@ -305,7 +307,7 @@ impl Program {
         Ok(Answer { success: status.success(), output: text(&output), complaint: text(&complaint) })
     }
 
-    fn start(&self, run: &Run<'_>, access: &Access) -> Result<Child, Failure> {
+    fn start(&self, run: &Run<'_>, access: &Access) -> Result<(Child, Group), Failure> {
         let mut command = Command::new(&self.path);
         command.env_clear();
         command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
@@ -325,9 +327,23 @@ impl Program {
         }
         command.args(&run.arguments).current_dir(&self.home);
         let stdin = if run.input.is_empty() { Stdio::null() } else { Stdio::piped() };
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         self.started.fetch_add(1, Ordering::Relaxed);
-        command.spawn().map_err(|error| Failure::NotStarted(error.to_string()))
+        let child = command.spawn().map_err(|error| Failure::NotStarted(error.to_string()))?;
+        let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+        Ok((child, group))
+    }
+}
+
+/// Git and the programs that it has started, which would otherwise go on reading from a slow server. Killed when this is
+/// dropped, unless git has ended by itself.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
     }
 }
 
@@ -389,7 +405,7 @@ async fn read(from: Option<impl AsyncRead + Unpin>, limit: u64) -> std::io::Resu
 }
 
 impl Access {
-    fn set(&mut self, key: &str, value: &str) {
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.settings.push((key.to_owned(), value.to_owned()));
     }
 
@@ -417,7 +433,7 @@ fn words_without_users(line: &str) -> String {
     let words = line.split(' ').map(|word| match word.find("://") {
         Some(at) => {
             let start = word[..at].rfind(|c: char| !c.is_ascii_alphanumeric() && c != '+').map_or(0, |i| i + 1);
-            format!("{}{}", &word[..start], crate::url::without_user(&word[start..]))
+            format!("{}{}", &word[..start], address::without_user(&word[start..]))
         }
         None => word.to_owned(),
     });

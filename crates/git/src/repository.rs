@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gix::ObjectId;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::fetch::{Fetcher, Got, Listing, Shared, Target};
@@ -14,11 +15,15 @@ use crate::mirror::{Mirror, Tip};
 use crate::process::Program;
 use crate::revision::check_full_ref;
 use crate::signature::Rings;
+use crate::slots::Asker;
 use crate::snapshot::Inner;
-use crate::{Commit, Credentials, GitError, RepositoryUrl, Resolved, Revision, Snapshot, VersionRange, changes};
+use crate::{
+    Commit, Credentials, GitError, Grant, Remote, RepositoryUrl, Resolved, Revision, Snapshot, VersionRange, changes,
+    private,
+};
 
-/// Processes at once over all repositories. Most of their time is waiting for the forge.
-const MAX_PROCESSES: usize = 16;
+/// Digits in the name of a mirror's folder; an earlier version had 24.
+const DIGITS: usize = 40;
 /// How long the name of the default branch is believed while its commit agrees with `HEAD`'s.
 const HEAD_BELIEVED: Duration = Duration::from_secs(600);
 /// Version constraints whose tags are remembered. Beyond that all are forgotten until they are resolved again.
@@ -32,6 +37,8 @@ pub struct GitConfig {
     pub credentials: Arc<dyn Credentials>,
     /// The limit for one `git fetch`, from start to end. A first fetch brings the whole history.
     pub fetch_timeout: Duration,
+    /// How long HTTP may bring less than 1000 bytes a second; the whole fetch has the limit above, whatever its speed.
+    pub stall_timeout: Duration,
     /// The largest mirror, in bytes as stored. Looked at while a fetch runs and before the next.
     pub max_repository_bytes: u64,
     /// Allow `file://` and absolute paths. Only for tests and tools: with it, whoever writes an Application's source can
@@ -44,11 +51,16 @@ pub struct GitConfig {
 pub struct Git {
     shared: Arc<Shared>,
     root: PathBuf,
-    repositories: Arc<Mutex<HashMap<String, Arc<Repository>>>>,
+    repositories: Arc<Mutex<HashMap<(RepositoryUrl, Grant), Arc<Core>>>>,
 }
 
-/// One repository: what its remote has, and its mirror.
+/// One repository: what its remote has, and its mirror. Shared by all whom the same credential serves.
 pub struct Repository {
+    core: Arc<Core>,
+    asker: Asker,
+}
+
+struct Core {
     fetcher: Arc<Fetcher>,
     listing: tokio::sync::Mutex<Option<(Instant, Arc<Listing>)>>,
     head: Mutex<Option<(Instant, String)>>,
@@ -73,43 +85,48 @@ impl Git {
     /// [`GitError::NoGit`] without `git` on PATH, [`GitError::Disk`] if the folder cannot be made.
     pub fn open(config: GitConfig) -> Result<Self, GitError> {
         let root = std::path::absolute(&config.root).map_err(GitError::disk("finding the mirrors' folder"))?;
+        private::private_folder(&root).map_err(GitError::disk(format!("creating {}", root.display())))?;
+        close(&root);
         let shared = Shared {
             program: Program::find(&root)?,
             credentials: config.credentials,
             fetch_timeout: config.fetch_timeout,
+            stall_timeout: config.stall_timeout,
             max_repository_bytes: config.max_repository_bytes,
             allow_local: config.allow_local,
-            processes: Semaphore::new(MAX_PROCESSES),
+            slots: Arc::default(),
             packing: Semaphore::new(1),
             rings: Rings::open(&root)?,
         };
         Ok(Self { shared: Arc::new(shared), root, repositories: Arc::default() })
     }
 
-    /// The repository at this URL. Its mirror is made at the first use. URLs that differ only in user information,
-    /// letter case of the host, or `/` at the end are the same repository; those with another scheme or port are not,
-    /// even if their keys match, because they may be reached with other credentials.
+    /// The repository of a remote. Its mirror is made at the first use. It belongs to the address and to the credential that
+    /// serves the remote at this moment: nobody sees what another's credential has fetched. So ask for it again whenever it
+    /// is needed, and do not keep it.
     #[must_use]
-    pub fn repository(&self, url: &RepositoryUrl) -> Arc<Repository> {
-        let folder = url.folder();
+    pub fn repository(&self, remote: impl Into<Remote>) -> Arc<Repository> {
+        let remote: Remote = remote.into();
+        let grant = self.shared.credentials.grant(&remote);
         let mut repositories = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
-        // The user counts for ssh, and user information in an HTTP URL is a credential.
-        let known = format!(
-            "{folder} {} {:?}",
-            url.user().unwrap_or_default(),
-            url.password().map(crate::credentials::Secret::reveal)
-        );
-        let made = repositories.entry(known).or_insert_with(|| {
-            let mirror = Mirror::new(self.root.join(&folder), url.to_string());
-            let fetcher = Fetcher::new(url.clone(), mirror, Arc::clone(&self.shared));
-            Arc::new(Repository {
+        let made = repositories.entry((remote.url, grant));
+        let core = made.or_insert_with_key(|(url, grant)| {
+            let mirror = Mirror::new(self.root.join(folder(url, grant)), url.to_string());
+            let fetcher = Fetcher::new(url.clone(), grant.clone(), mirror, Arc::clone(&self.shared));
+            Arc::new(Core {
                 fetcher: Arc::new(fetcher),
                 listing: tokio::sync::Mutex::new(None),
                 head: Mutex::new(None),
                 meanings: Mutex::default(),
             })
         });
-        Arc::clone(made)
+        Arc::new(Repository { core: Arc::clone(core), asker: remote.project })
+    }
+
+    /// Which credential serves a remote at this moment.
+    #[must_use]
+    pub fn grant(&self, remote: &Remote) -> Grant {
+        self.shared.credentials.grant(remote)
     }
 
     /// How many processes have been started since [`open`](Self::open): `git`, and for signatures `gpg` and `ssh-keygen`.
@@ -119,19 +136,51 @@ impl Git {
     }
 }
 
+/// The name of a mirror's folder: of the address as git gets it, and of the credential.
+fn folder(url: &RepositoryUrl, grant: &Grant) -> String {
+    let login = (url.user(), url.password().map(crate::Secret::reveal));
+    let place = format!("{}\n{login:?}\n{}", url.address(), grant.name());
+    let digest = hex::encode(Sha256::digest(place.as_bytes()));
+    let name = url.path().rsplit('/').next().unwrap_or_default();
+    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
+    format!("{name}-{}.git", &digest[..DIGITS])
+}
+
+/// Takes mirrors that an earlier version made away from other users of the machine, and removes those that belonged to an
+/// address alone: what they hold may have been fetched with anybody's credential.
+fn close(root: &Path) {
+    for path in std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let digest = name.strip_suffix(".git").and_then(|name| name.rsplit_once('-')).map(|(_, digest)| digest);
+        let old = digest.is_some_and(|d| d.len() < DIGITS && d.bytes().all(|b| b.is_ascii_hexdigit()));
+        let closed = if old { std::fs::remove_dir_all(&path) } else { private::tighten(&path) };
+        if let Err(error) = closed {
+            tracing::warn!(path = %path.display(), %error, "mirror.not_closed: remove the folder, or take it away from other users");
+        }
+    }
+}
+
 impl Repository {
     /// The URL, for messages and for matching.
     #[must_use]
     pub fn url(&self) -> &RepositoryUrl {
-        &self.fetcher.url
+        &self.core.fetcher.url
     }
 
     pub(crate) fn mirror(&self) -> &Arc<Mirror> {
-        &self.fetcher.mirror
+        &self.core.fetcher.mirror
     }
 
     pub(crate) fn fetcher(&self) -> &Arc<Fetcher> {
-        &self.fetcher
+        &self.core.fetcher
+    }
+
+    async fn fetch(&self, target: Target, enough: Option<ObjectId>) -> Result<Got, GitError> {
+        self.core.fetcher.fetch(target, enough, self.asker.clone()).await
+    }
+
+    async fn list(&self, options: &[&str], names: &[String]) -> Result<Listing, GitError> {
+        self.core.fetcher.list(options, names, std::slice::from_ref(&self.asker)).await
     }
 
     /// Fetches what a webhook says was pushed: one `git fetch` of the ref in the common case, none if the ref is known to
@@ -151,12 +200,12 @@ impl Repository {
         {
             return Ok(Fetched { tip: tip.commit, reachable: true });
         }
-        let got = self.fetcher.fetch(Target::Ref(full_ref.to_owned()), Some(id)).await?;
+        let got = self.fetch(Target::Ref(full_ref.to_owned()), Some(id)).await?;
         let Got::Tip(tip) = got else { return Err(self.not_there_yet(full_ref)) };
         if tip.named == id || tip.commit == *commit {
             return Ok(Fetched { tip: tip.commit, reachable: true });
         }
-        if !self.mirror().has(&id) && self.fetcher.fetch(Target::Commit(commit.clone()), None).await? != Got::Here {
+        if !self.mirror().has(&id) && self.fetch(Target::Commit(commit.clone()), None).await? != Got::Here {
             return Err(self.not_there_yet(commit.as_str()));
         }
         let pushed = self.mirror().peel(id)?.ok_or_else(|| self.not_there_yet(commit.as_str()))?;
@@ -192,11 +241,11 @@ impl Repository {
 
     /// The tag that a version constraint was resolved to last, which only the remote's list of tags can tell.
     pub(crate) fn meaning(&self, revision: &Revision) -> Option<String> {
-        self.meanings.lock().unwrap_or_else(PoisonError::into_inner).get(&revision.to_string()).cloned()
+        self.core.meanings.lock().unwrap_or_else(PoisonError::into_inner).get(&revision.to_string()).cloned()
     }
 
     fn remember(&self, revision: &Revision, full_ref: &str) {
-        let mut meanings = self.meanings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut meanings = self.core.meanings.lock().unwrap_or_else(PoisonError::into_inner);
         if meanings.len() >= MAX_MEANINGS {
             meanings.clear();
         }
@@ -204,14 +253,14 @@ impl Repository {
     }
 
     async fn resolve_ref(&self, full_ref: &str) -> Result<Option<Resolved>, GitError> {
-        match self.fetcher.fetch(Target::Ref(full_ref.to_owned()), None).await? {
+        match self.fetch(Target::Ref(full_ref.to_owned()), None).await? {
             Got::Tip(tip) => Ok(Some(Resolved { commit: tip.commit, full_ref: Some(full_ref.to_owned()) })),
             Got::Here | Got::Nothing => Ok(None),
         }
     }
 
     async fn resolve_head(&self) -> Result<Resolved, GitError> {
-        let known = self.head.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.core.head.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((at, branch)) = known
             && at.elapsed() < HEAD_BELIEVED
         {
@@ -222,9 +271,10 @@ impl Repository {
                 return Ok(branch);
             }
         }
-        let listing = self.fetcher.list(&["--symref"], &["HEAD".to_owned()]).await?;
+        let listing = self.list(&["--symref"], &["HEAD".to_owned()]).await?;
         let branch = listing.head.filter(|name| check_full_ref(name).is_ok());
-        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = branch.clone().map(|name| (Instant::now(), name));
+        *self.core.head.lock().unwrap_or_else(PoisonError::into_inner) =
+            branch.clone().map(|name| (Instant::now(), name));
         let resolved = self.resolve_ref(branch.as_deref().unwrap_or("HEAD")).await?;
         let resolved = resolved.ok_or_else(|| self.no_revision(&Revision::Head, " (the repository is empty)"))?;
         // Without the name of a branch (a remote whose HEAD stands at a commit) there is no ref that a push could move.
@@ -279,7 +329,7 @@ impl Repository {
     }
 
     async fn resolve_commit(&self, revision: &Revision, commit: &Commit) -> Result<Resolved, GitError> {
-        if self.fetcher.fetch(Target::Commit(commit.clone()), None).await? != Got::Here {
+        if self.fetch(Target::Commit(commit.clone()), None).await? != Got::Here {
             return Err(self.no_revision(revision, ""));
         }
         let id =
@@ -288,7 +338,7 @@ impl Repository {
     }
 
     async fn resolve_versions(&self, revision: &Revision, range: &VersionRange) -> Result<Resolved, GitError> {
-        let listing = self.fetcher.list(&["--tags"], &[]).await?;
+        let listing = self.list(&["--tags"], &[]).await?;
         let tags = listing.refs.keys().filter_map(|name| name.strip_prefix("refs/tags/"));
         let best = range.best(tags).ok_or_else(|| self.no_revision(revision, "; no tag satisfies it"))?;
         let full_ref = format!("refs/tags/{best}");
@@ -304,13 +354,13 @@ impl Repository {
     /// What prevented the listing.
     pub async fn remote_refs(&self) -> Result<Vec<(String, Commit)>, GitError> {
         let asked = Instant::now();
-        let mut last = self.listing.lock().await;
+        let mut last = self.core.listing.lock().await;
         let shared = last.as_ref().filter(|(started, _)| *started > asked).map(|(_, listing)| Arc::clone(listing));
         let listing = match shared {
             Some(listing) => listing,
             None => {
                 let started = Instant::now();
-                let listing = Arc::new(self.fetcher.list(&["--heads", "--tags"], &[]).await?);
+                let listing = Arc::new(self.list(&["--heads", "--tags"], &[]).await?);
                 *last = Some((started, Arc::clone(&listing)));
                 listing
             }
@@ -356,7 +406,7 @@ impl Repository {
     /// # Errors
     /// What git said.
     pub async fn pack(&self) -> Result<(), GitError> {
-        self.fetcher.pack().await.map_err(|failure| failure.error(self.url(), Duration::ZERO))
+        self.core.fetcher.pack().await.map_err(|failure| failure.error(self.url(), Duration::ZERO))
     }
 
     fn commit_id(&self, commit: &Commit) -> Result<ObjectId, GitError> {
@@ -415,6 +465,6 @@ impl fmt::Debug for Git {
 
 impl fmt::Debug for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Repository({})", self.fetcher.url)
+        write!(f, "Repository({})", self.url())
     }
 }

@@ -61,7 +61,11 @@ async fn a_renamed_repository_is_followed_and_its_credential_stays_with_its_host
     struct Bearer;
     #[async_trait::async_trait]
     impl git::Credentials for Bearer {
-        async fn credential(&self, _: &git::RepositoryUrl) -> Option<Credential> {
+        fn grant(&self, _: &git::Remote) -> git::Grant {
+            git::Grant::named("bearer")
+        }
+
+        async fn credential(&self, _: &git::RepositoryUrl, _: &git::Grant) -> Option<Credential> {
             Some(Credential {
                 authentication: Authentication::Bearer { token: Secret::new("hunter2") },
                 ..Credential::default()

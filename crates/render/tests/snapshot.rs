@@ -24,6 +24,7 @@ impl Forge {
             root: folder.path().join("mirrors"),
             credentials: Arc::new(NoCredentials),
             fetch_timeout: Duration::from_secs(30),
+            stall_timeout: std::time::Duration::from_secs(60),
             max_repository_bytes: 1 << 30,
             allow_local: true,
         })

@@ -28,7 +28,7 @@ pub struct Args {
 
 /// Runs until `shutdown`, or until one of the programs cannot go on.
 pub async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&args.options.data_dir)
+    git::private_folder(&args.options.data_dir)
         .with_context(|| format!("cannot use the data folder {}", args.options.data_dir.display()))?;
     let address =
         args.bus.clone().unwrap_or_else(|| format!("journal:{}", args.options.data_dir.join("bus.db").display()));

@@ -102,13 +102,14 @@ impl ApplicationSets {
 
     /// Whether a generator reads the repository.
     pub fn follows(&self, repository: &RepositoryKey) -> bool {
-        self.all().iter().any(|state| locked(&state.answers).places.iter().any(|place| place.repository == *repository))
+        let reads =
+            |state: &Arc<SetState>| locked(&state.answers).places.iter().any(|place| place.remote.key() == *repository);
+        self.all().iter().any(reads)
     }
 
-    /// The revisions of a repository that generators read.
-    pub fn revisions(&self, repository: &RepositoryKey) -> BTreeSet<String> {
-        let places = self.places().into_iter().filter(|place| place.repository == *repository);
-        places.map(|place| place.revision).collect()
+    /// The places of a repository that generators read.
+    pub fn followed(&self, repository: &RepositoryKey) -> BTreeSet<Tracked> {
+        self.places().into_iter().filter(|place| place.remote.key() == *repository).collect()
     }
 
     /// Every place that a generator reads.
@@ -185,24 +186,21 @@ impl ApplicationSets {
         locked(&self.clusters).insert(object.name().to_owned(), entry);
     }
 
+    /// The Secrets of clusters that are not kept are gone.
+    pub fn retain_clusters(&self, keep: impl Fn(&str) -> bool) {
+        locked(&self.clusters).retain(|secret, _| keep(secret));
+    }
+
     /// The cluster's Secret is gone.
     pub fn remove_cluster(&self, secret: &str) {
         locked(&self.clusters).remove(secret);
     }
 
     /// A push moved these places: expands each set whose generators would now answer differently.
-    pub async fn on_push(
-        &self,
-        ctx: &Arc<Context>,
-        repository: &RepositoryKey,
-        heads: &[(Tracked, Commit)],
-    ) -> Effects {
+    pub async fn on_push(&self, ctx: &Arc<Context>, heads: &[(Tracked, Commit)]) -> Effects {
         let mut effects = Effects::default();
         for state in self.all() {
-            let reads = locked(&state.answers)
-                .places
-                .iter()
-                .any(|place| place.repository == *repository && heads.iter().any(|(moved, _)| moved == place));
+            let reads = locked(&state.answers).places.iter().any(|place| heads.iter().any(|(moved, _)| moved == place));
             if !reads || !(state.stale.load(Ordering::SeqCst) || answers_changed(ctx, &state).await) {
                 continue;
             }
@@ -328,7 +326,7 @@ pub async fn relist(ctx: Arc<Context>, shutdown: tokio_util::sync::CancellationT
 /// Asks again what the generators asked the last time, and tells whether an answer is another.
 async fn answers_changed(ctx: &Arc<Context>, state: &SetState) -> bool {
     let before = locked(&state.answers).clone();
-    let asking = Asking::new(ctx.clone());
+    let asking = Asking::new(ctx.clone(), &locked(&state.set));
     asking.ask_git_again(&before).await.is_none_or(|same| !same)
 }
 
@@ -343,7 +341,7 @@ struct Brought {
 async fn expand(ctx: &Arc<Context>, state: &Arc<SetState>) -> Result<Brought, SetError> {
     let _expanding = state.expanding.lock().await;
     let set = locked(&state.set).clone();
-    let asking = Asking::new(ctx.clone());
+    let asking = Asking::new(ctx.clone(), &set);
     let outcome = generators::expand(&set, &asking).await;
     // What was asked counts even if the answer was an error: a push may mend it.
     *locked(&state.answers) = asking.answers();
@@ -495,6 +493,14 @@ async fn tell(ctx: &Arc<Context>, set: &ApplicationSet, error: Option<&SetError>
     if let Err(error) = ctx.cluster.merge_patch_status(&key, &patch).await {
         tracing::debug!(application_set = set.name(), %error, "application_set.status_not_written");
     }
+}
+
+/// The project on whose behalf a set asks: that of its Applications. One that is only known once the template is filled in may
+/// be anything, so such a set gets the credentials that everybody may use, as in Argo CD.
+pub fn project_of(set: &ApplicationSet) -> Option<Arc<str>> {
+    let project = set.spec.template.spec.get("project").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let project = project.unwrap_or("default");
+    (!project.contains("{{")).then(|| project.into())
 }
 
 /// The repository of a pull-request generator, as the forge's addresses spell it.

@@ -1,6 +1,6 @@
 //! What every part of the worker shares.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bus::Bus;
 use cluster::{ApiKind, Cluster, ClusterError, LiveStore};
 use engine::health::Health;
 use engine::ownership::Tracking;
-use git::{Git, RepositoryKey, RepositoryUrl};
+use git::{Git, Remote, RepositoryKey, RepositoryUrl};
 use render::Renderer;
 use resources::{Destination, Object, ObjectKey, annotations};
 use serde_json::json;
@@ -80,9 +80,8 @@ pub struct Context {
     pub(crate) depending: Mutex<HashSet<AppId>>,
     pub(crate) index: Mutex<Index>,
     pub(crate) tracker: Mutex<Tracker>,
-    pub(crate) urls: Mutex<HashMap<RepositoryKey, RepositoryUrl>>,
     /// Repositories whose pull requests some ApplicationSet follows.
-    pub(crate) previewed: Mutex<HashSet<RepositoryKey>>,
+    pub(crate) previewed: Mutex<HashSet<Remote>>,
 }
 
 /// What charts may ask of a cluster.
@@ -134,19 +133,14 @@ impl Context {
 
     /// Whether an application or an ApplicationSet follows the repository.
     pub fn follows(&self, repository: &RepositoryKey) -> bool {
-        !locked(&self.index).revisions(repository).is_empty()
+        locked(&self.index).follows(repository)
             || self.application_sets.follows(repository)
             || self.is_previewed(repository)
     }
 
     /// Whether an ApplicationSet makes previews of the repository's pull requests.
     pub fn is_previewed(&self, repository: &RepositoryKey) -> bool {
-        locked(&self.previewed).contains(repository)
-    }
-
-    /// The repository's address as the resources spell it.
-    pub fn url_of(&self, repository: &RepositoryKey) -> Option<RepositoryUrl> {
-        locked(&self.urls).get(repository).cloned()
+        locked(&self.previewed).iter().any(|remote| remote.key() == *repository)
     }
 
     /// Which forge an address belongs to, as far as the configured accounts tell.
@@ -155,33 +149,32 @@ impl Context {
         account.map_or(wire::Forge::Unspecified, |(account, _)| account.kind().into())
     }
 
-    /// Remembers how the resources spell a repository's address.
-    pub fn remember_url(&self, url: &RepositoryUrl) {
-        locked(&self.urls).entry(url.key()).or_insert_with(|| url.clone());
+    /// The places of a repository that applications or ApplicationSets follow, whatever the way: each is fetched by its own
+    /// address, on behalf of its own project, and stands where that shows.
+    pub fn followed(&self, repository: &RepositoryKey) -> BTreeSet<Tracked> {
+        let mut places = locked(&self.index).followed(repository);
+        places.extend(self.application_sets.followed(repository));
+        places
     }
 
-    /// The revisions of a repository that applications or ApplicationSets follow.
-    pub fn revisions(&self, repository: &RepositoryKey) -> BTreeSet<String> {
-        let mut revisions = locked(&self.index).revisions(repository);
-        revisions.extend(self.application_sets.revisions(repository));
-        revisions
+    /// Every way to a repository that somebody follows.
+    pub fn remotes(&self, repository: &RepositoryKey) -> BTreeSet<Remote> {
+        let mut remotes: BTreeSet<Remote> = self.followed(repository).into_iter().map(|place| place.remote).collect();
+        remotes.extend(locked(&self.previewed).iter().filter(|remote| remote.key() == *repository).cloned());
+        remotes
     }
 
-    /// Every repository that somebody follows, as the resources spell its address.
-    pub fn repositories(&self) -> Vec<RepositoryUrl> {
-        let mut followed: HashSet<RepositoryKey> = self.places().into_iter().map(|place| place.repository).collect();
-        followed.extend(locked(&self.previewed).iter().cloned());
-        followed.iter().filter_map(|repository| self.url_of(repository)).collect()
+    /// The address of every repository that somebody follows.
+    pub fn addresses(&self) -> BTreeSet<RepositoryUrl> {
+        let mut followed: BTreeSet<RepositoryUrl> = self.places().into_iter().map(|place| place.remote.url).collect();
+        followed.extend(locked(&self.previewed).iter().map(|remote| remote.url.clone()));
+        followed
     }
 
     /// Every place that somebody follows.
-    pub fn places(&self) -> Vec<Tracked> {
-        let mut places = locked(&self.index).places();
-        for place in self.application_sets.places() {
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        }
+    pub fn places(&self) -> BTreeSet<Tracked> {
+        let mut places: BTreeSet<Tracked> = locked(&self.index).places().into_iter().collect();
+        places.extend(self.application_sets.places());
         places
     }
 

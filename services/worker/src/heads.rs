@@ -1,9 +1,10 @@
-//! Where each followed revision stands: the newest commit that this worker knows of, per repository and revision.
+//! Where each followed revision stands: the newest commit that this worker knows of, for each [`Tracked`] place. What one
+//! project's address shows never decides where another's stands.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use git::{Commit, GitError, RepositoryUrl, Revision};
+use git::{Commit, GitError, Revision};
 
 use crate::index::Tracked;
 
@@ -14,15 +15,18 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// The head of a place, asked of the forge the first time; many who ask at once share one answer.
-    pub async fn resolve(&self, git: &git::Git, url: &RepositoryUrl, tracked: &Tracked) -> Result<Commit, GitError> {
+    /// The head of a place, asked of the forge the first time; many who ask at once share one answer. It is asked again where
+    /// the commit is not at hand: the mirror is another one when another credential serves the place.
+    pub async fn resolve(&self, git: &git::Git, tracked: &Tracked) -> Result<Commit, GitError> {
         let place = self.place(tracked);
         let mut head = place.lock().await;
-        if let Some(commit) = &*head {
+        if let Some(commit) = &*head
+            && git.repository(&tracked.remote).has(commit)
+        {
             return Ok(commit.clone());
         }
         // Whoever waits for the lock shall not hold the memory of asking.
-        let commit = Box::pin(ask(git, url, tracked)).await?;
+        let commit = Box::pin(ask(git, tracked)).await?;
         *head = Some(commit.clone());
         Ok(commit)
     }
@@ -35,6 +39,11 @@ impl Heads {
     /// Holds the place while somebody decides whether its head moves: nobody else reads or moves it in between.
     pub async fn hold(&self, tracked: &Tracked) -> Held {
         Held(self.place(tracked).lock_owned().await)
+    }
+
+    /// It is not known any more where the place stands: whoever wants to know asks the forge.
+    pub fn forget(&self, tracked: &Tracked) {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(tracked);
     }
 
     /// Nobody follows these any more.
@@ -65,7 +74,7 @@ impl Held {
 }
 
 /// Asks the forge where the revision stands, and fetches that commit.
-pub async fn ask(git: &git::Git, url: &RepositoryUrl, tracked: &Tracked) -> Result<Commit, GitError> {
-    let repository = git.repository(url);
+pub async fn ask(git: &git::Git, tracked: &Tracked) -> Result<Commit, GitError> {
+    let repository = git.repository(&tracked.remote);
     Ok(repository.resolve(&Revision::parse(&tracked.revision)?).await?.commit)
 }

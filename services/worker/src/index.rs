@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use git::RepositoryKey;
+use git::{Remote, RepositoryKey};
 
 use crate::AppId;
 
 /// A place in Git that an application follows.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tracked {
-    /// The repository, whatever the spelling of its address.
-    pub repository: RepositoryKey,
+    /// The repository, by the address and for the project that follow it. Another address, or another project, is another
+    /// place, even if both are the same repository to a webhook.
+    pub remote: Remote,
     /// `targetRevision` as written; `HEAD` where it is empty.
     pub revision: String,
 }
@@ -21,7 +22,8 @@ pub struct Tracked {
 pub struct Index {
     places: HashMap<Tracked, Place>,
     applications: HashMap<AppId, Vec<Tracked>>,
-    revisions: HashMap<RepositoryKey, HashMap<String, usize>>,
+    /// The places of each repository that a webhook can name.
+    repositories: HashMap<RepositoryKey, BTreeSet<Tracked>>,
 }
 
 #[derive(Debug, Default)]
@@ -47,8 +49,7 @@ impl Index {
         let left = left.filter(|place| self.leave(application, place)).cloned().collect();
         for place in places.iter().filter(|place| !before.contains(place)) {
             self.places.entry(place.clone()).or_default().unknown.insert(application.clone());
-            *self.revisions.entry(place.repository.clone()).or_default().entry(place.revision.clone()).or_default() +=
-                1;
+            self.repositories.entry(place.remote.key()).or_default().insert(place.clone());
         }
         self.applications.insert(application.clone(), places);
         left
@@ -119,9 +120,14 @@ impl Index {
         place.unknown.iter().chain(place.inputs.keys()).cloned().collect()
     }
 
-    /// The revisions of a repository that somebody follows, in order.
-    pub fn revisions(&self, repository: &RepositoryKey) -> BTreeSet<String> {
-        self.revisions.get(repository).into_iter().flat_map(|revisions| revisions.keys().cloned()).collect()
+    /// The places of a repository that somebody follows, by whatever way, in order.
+    pub fn followed(&self, repository: &RepositoryKey) -> BTreeSet<Tracked> {
+        self.repositories.get(repository).cloned().unwrap_or_default()
+    }
+
+    /// Whether somebody follows a repository.
+    pub fn follows(&self, repository: &RepositoryKey) -> bool {
+        self.repositories.contains_key(repository)
     }
 
     /// Every place that somebody follows.
@@ -140,17 +146,13 @@ impl Index {
             place.clear(application);
             if place.unknown.is_empty() && place.inputs.is_empty() {
                 self.places.remove(tracked);
-            }
-        }
-        if let Some(revisions) = self.revisions.get_mut(&tracked.repository) {
-            if let Some(count) = revisions.get_mut(&tracked.revision) {
-                *count -= 1;
-                if *count == 0 {
-                    revisions.remove(&tracked.revision);
+                let repository = tracked.remote.key();
+                if let Some(places) = self.repositories.get_mut(&repository) {
+                    places.remove(tracked);
+                    if places.is_empty() {
+                        self.repositories.remove(&repository);
+                    }
                 }
-            }
-            if revisions.is_empty() {
-                self.revisions.remove(&tracked.repository);
             }
         }
         !self.places.contains_key(tracked)
@@ -180,10 +182,11 @@ mod tests {
     }
 
     fn place(revision: &str) -> Tracked {
-        Tracked {
-            repository: git::RepositoryUrl::parse("https://github.com/acme/shop.git").unwrap().key(),
-            revision: revision.into(),
-        }
+        at("https://github.com/acme/shop.git", "team", revision)
+    }
+
+    fn at(url: &str, project: &str, revision: &str) -> Tracked {
+        Tracked { remote: Remote::of(git::RepositoryUrl::parse(url).unwrap(), project), revision: revision.into() }
     }
 
     fn index() -> Index {
@@ -237,10 +240,37 @@ mod tests {
         }
         assert_eq!(index.track(&app("everything"), vec![place("release")]), [place("main")]);
         assert_eq!(index.places(), [place("release")]);
-        assert_eq!(index.revisions(&place("main").repository).into_iter().collect::<Vec<_>>(), ["release"]);
+        assert_eq!(index.followed(&place("main").remote.key()).into_iter().collect::<Vec<_>>(), [place("release")]);
         assert_eq!(index.forget(&app("everything")), [place("release")]);
         assert!(index.places().is_empty() && index.count() == 0);
-        assert!(index.revisions(&place("main").repository).is_empty());
+        assert!(index.followed(&place("main").remote.key()).is_empty() && !index.follows(&place("main").remote.key()));
+    }
+
+    #[test]
+    fn a_webhook_finds_every_way_to_its_repository_and_each_is_a_place_of_its_own() {
+        let mut index = Index::default();
+        let ways = [
+            ("https", "https://github.com/acme/shop.git", "team"),
+            ("other-project", "https://github.com/acme/shop.git", "other"),
+            ("bare", "https://github.com/acme/shop", "team"),
+            ("ssh", "git@github.com:acme/shop.git", "team"),
+            ("443", "ssh://git@ssh.github.com:443/acme/shop.git", "team"),
+            ("http", "http://github.com:1/acme/shop", "team"),
+            ("letters", "https://github.com/Acme/Shop.git", "team"),
+        ];
+        for (name, url, project) in ways {
+            let _ = index.track(&app(name), vec![at(url, project, "main")]);
+            index.set_inputs(&app(name), &at(url, project, "main"), vec![name.to_owned()]);
+        }
+        let _ = index.track(&app("else"), vec![at("https://github.com/acme/other", "team", "main")]);
+        let found = index.followed(&place("main").remote.key());
+        assert_eq!(found.len(), ways.len());
+        for (name, url, project) in ways {
+            let place = at(url, project, "main");
+            assert!(found.contains(&place), "{name}");
+            assert_eq!(index.followers(&place).into_iter().collect::<Vec<_>>(), [app(name)]);
+            assert!(index.concerned(&place, &["https".to_owned()]).len() == usize::from(name == "https"), "{name}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ::render::{SandboxMode, SandboxState};
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use bus::{Bus, BusError, Consumer, Counters, DeadLetter, Message, PublishError, Topology};
@@ -17,7 +18,6 @@ use engine::sync::{AutoInput, AutoSync, should_sync};
 use forge::Forges;
 use git::SecretCredentials;
 use jiff::Timestamp;
-use render::{SandboxMode, SandboxState};
 use resources::{
     AppProject, Application, Health, InitiatedBy, ObjectKey, Operation, SyncOperation, SyncStatus, Time, annotations,
 };
@@ -230,9 +230,8 @@ async fn cluster_name(cluster: &Cluster, namespace: &str, application: &Applicat
 /// Git credentials as the worker takes them from the cluster.
 async fn secrets(ctx: &Context, credentials: &SecretCredentials) -> anyhow::Result<()> {
     let kind = ctx.cluster.kind("", Some("v1"), "Secret").await?.context("the cluster serves no Secrets")?;
-    for object in ctx.cluster.list(&kind, Some(ctx.namespace()), Some(annotations::SECRET_TYPE)).await? {
-        watches::take_secret(ctx, credentials, &object);
-    }
+    let objects = ctx.cluster.list(&kind, Some(ctx.namespace()), Some(annotations::SECRET_TYPE)).await?;
+    watches::take_secrets(ctx, credentials, &objects);
     Ok(())
 }
 

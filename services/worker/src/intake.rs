@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bus::{Received, names};
 use futures::FutureExt as _;
-use git::{Commit, GitError, RepositoryUrl};
+use futures::future::BoxFuture;
+use git::{Commit, GitError, Remote, RepositoryKey, RepositoryUrl};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use crate::index::Tracked;
 use crate::reconcile::{Cause, Causes, render};
 use crate::tracker::{CommitKey, Concerned, Conclusion, Origin, Verdict};
 use crate::wanted::{Taken, Wanted};
+use crate::ways::{self, Job, Routed};
 use crate::{AppId, Context, heads};
 
 /// Messages taken from the queue and not yet acknowledged.
@@ -30,7 +32,6 @@ const PREFETCH: u16 = 256;
 const LAG: Duration = Duration::from_secs(300);
 
 /// What to do with the message afterwards.
-#[derive(Debug)]
 pub enum Handled {
     /// Everything it asks for is recorded.
     Done,
@@ -38,15 +39,24 @@ pub enum Handled {
     Retry(Duration, String),
     /// Never; a person has to look.
     Dead(String),
+    /// What this says, later; the next message need not wait for it.
+    Going(BoxFuture<'static, Handled>),
 }
 
 /// What waits in a lane.
-#[derive(Debug)]
 pub enum Work {
     /// A message of this cluster's queue.
     Received(Received),
-    /// What polling found, how often it was tried, and who wants to know what came of it.
-    Found(Box<Delivery>, u32, oneshot::Sender<Handled>),
+    /// What polling found.
+    Found(Found),
+}
+
+/// What polling found by these ways, and who wants to know what came of it.
+pub struct Found {
+    delivery: Box<Delivery>,
+    by: Vec<Remote>,
+    attempt: u32,
+    told: oneshot::Sender<Handled>,
 }
 
 /// Consumes this cluster's queue until the worker is stopped.
@@ -114,8 +124,8 @@ async fn serve(ctx: Arc<Context>, lane: String, first: Work) {
             // Its connection is lost: it comes again over the new one, and working on both would be for nothing.
             Work::Received(received) if received.is_lost() => drop(received),
             Work::Received(received) => serve_received(&turn.ctx, received).await,
-            Work::Found(delivery, attempt, told) => {
-                let _ = told.send(handle_delivery(&turn.ctx, &delivery, None, attempt).await);
+            Work::Found(Found { delivery, by, attempt, told }) => {
+                let _ = told.send(handle_delivery(&turn.ctx, &delivery, Some(&by), None, attempt).await);
             }
         }
         next = turn.ctx.lanes.next(&turn.lane);
@@ -126,12 +136,14 @@ async fn serve(ctx: Arc<Context>, lane: String, first: Work) {
 async fn serve_received(ctx: &Arc<Context>, received: Received) {
     // A message that makes the worker panic does so each time it comes.
     let handled = AssertUnwindSafe(handle(ctx, &received)).catch_unwind().await;
-    let handled = handled.unwrap_or_else(|_| {
-        Handled::Dead(
-            "handling it ended in a panic, which is a defect of Lockstep: please report it with the worker's log"
-                .into(),
-        )
-    });
+    let defect = "handling it ended in a panic, which is a defect of Lockstep: please report it with the worker's log";
+    match handled.unwrap_or_else(|_| Handled::Dead(defect.into())) {
+        Handled::Going(rest) => drop(tokio::spawn(async move { settle(received, rest.await).await })),
+        handled => settle(received, handled).await,
+    }
+}
+
+async fn settle(received: Received, handled: Handled) {
     let done = match handled {
         Handled::Done => received.ack().await,
         Handled::Retry(after, reason) => {
@@ -142,6 +154,7 @@ async fn serve_received(ctx: &Arc<Context>, received: Received) {
             tracing::warn!(%reason, "delivery.dead: see `lockstep deliveries dead`");
             received.dead_letter(&reason).await
         }
+        Handled::Going(rest) => return Box::pin(async move { settle(received, rest.await).await }).await,
     };
     if let Err(error) = done {
         // The bus gives the message again; handling it twice changes nothing.
@@ -161,23 +174,28 @@ async fn handle(ctx: &Arc<Context>, received: &Received) -> Handled {
         };
     }
     match envelope.open::<Delivery>() {
-        Ok(delivery) => handle_delivery(ctx, &delivery, envelope.traceparent.as_ref(), received.attempt).await,
+        Ok(delivery) => handle_delivery(ctx, &delivery, None, envelope.traceparent.as_ref(), received.attempt).await,
         Err(error) => Handled::Dead(error.to_string()),
     }
 }
 
-/// Handles what polling found as if a delivery had told of it, in the lane of its repository. Nothing brings it again, so it is
-/// tried until it is done.
-pub async fn handle_found(ctx: &Arc<Context>, delivery: &Delivery) {
+/// Handles what polling found by these ways as if a delivery had told of it, in the lane of its repository; what one address shows
+/// says nothing of another. Nothing brings it again, so it is tried until it is done.
+pub async fn handle_found(ctx: &Arc<Context>, delivery: &Delivery, by: &[Remote]) {
     let lane = lane_of_delivery(delivery);
     let mut attempt = 1;
     loop {
         let (told, handled) = oneshot::channel();
-        if let Some(first) = ctx.lanes.enter(&lane, Work::Found(Box::new(delivery.clone()), attempt, told)) {
+        let found = Found { delivery: Box::new(delivery.clone()), by: by.to_vec(), attempt, told };
+        if let Some(first) = ctx.lanes.enter(&lane, Work::Found(found)) {
             // A task of its own: whoever polls may be stopped, and what came into the lane meanwhile is not.
             tokio::spawn(serve(ctx.clone(), lane.clone(), first));
         }
-        match handled.await {
+        let handled = match handled.await {
+            Ok(Handled::Going(rest)) => Ok(rest.await),
+            handled => handled,
+        };
+        match handled {
             Ok(Handled::Done) => return,
             Ok(Handled::Retry(after, reason)) => {
                 tracing::warn!(%reason, "poll.later: trying again");
@@ -185,6 +203,7 @@ pub async fn handle_found(ctx: &Arc<Context>, delivery: &Delivery) {
                 tokio::time::sleep(after).await;
             }
             Ok(Handled::Dead(reason)) => return tracing::warn!(%reason, "poll.not_handled"),
+            Ok(Handled::Going(rest)) => return drop(rest.await),
             // The worker stops; what moved is found again after the next start.
             Err(_) => return,
         }
@@ -195,17 +214,18 @@ pub async fn handle_found(ctx: &Arc<Context>, delivery: &Delivery) {
 async fn handle_delivery(
     ctx: &Arc<Context>,
     delivery: &Delivery,
+    only: Option<&[Remote]>,
     trace: Option<&TraceParent>,
     attempt: u32,
 ) -> Handled {
     ctx.metrics.deliveries.inc();
     match &delivery.event {
         Some(Event::Push(push)) => {
-            let urls = followed_urls(ctx, delivery);
-            if urls.is_empty() {
+            let repositories = followed_repositories(ctx, delivery);
+            if repositories.is_empty() {
                 return Handled::Done;
             }
-            handle_push(ctx, delivery, push, &urls, trace, attempt).await
+            handle_push(ctx, delivery, push, (&repositories, only), trace, attempt).await
         }
         Some(Event::PullRequest(pull)) => handle_pull_request(ctx, delivery, pull, trace, attempt).await,
         None => {
@@ -214,76 +234,68 @@ async fn handle_delivery(
     }
 }
 
-/// The addresses of the delivery's repository that something in this cluster follows.
-fn followed_urls(ctx: &Context, delivery: &Delivery) -> Vec<RepositoryUrl> {
+/// The delivery's repository, as far as something in this cluster follows it: a forge may offer it under several hosts.
+fn followed_repositories(ctx: &Context, delivery: &Delivery) -> Vec<RepositoryKey> {
     let Some(repository) = &delivery.repository else { return Vec::new() };
-    let mut urls: Vec<RepositoryUrl> = Vec::new();
+    let mut found: Vec<RepositoryKey> = Vec::new();
     for address in repository.clone_urls.iter().chain([&repository.html_url]) {
         let Ok(url) = RepositoryUrl::parse(address) else { continue };
-        if urls.iter().all(|known| known.key() != url.key()) && ctx.follows(&url.key()) {
-            urls.push(ctx.url_of(&url.key()).unwrap_or(url));
+        let key = url.key();
+        if !found.contains(&key) && ctx.follows(&key) {
+            found.push(key);
         }
     }
-    urls
+    found
 }
 
 async fn handle_push(
     ctx: &Arc<Context>,
     delivery: &Delivery,
     push: &Push,
-    urls: &[RepositoryUrl],
+    (repositories, only): (&[RepositoryKey], Option<&[Remote]>),
     trace: Option<&TraceParent>,
     attempt: u32,
 ) -> Handled {
     if push.deleted {
         return Handled::Done;
     }
-    let received_us = delivery.received_at_unix_ms * 1000;
     let default_branch = delivery.repository.as_ref().map_or("", |repository| repository.default_branch.as_str());
     let origin = origin_of(delivery, trace);
-    let mut later = None;
-    for url in urls {
+    let mut handled: Option<Handled> = None;
+    let mut going = Vec::new();
+    for repository in repositories {
         let places: Vec<Tracked> = ctx
-            .revisions(&url.key())
+            .followed(repository)
             .into_iter()
-            .filter(|revision| may_follow(revision, &push.r#ref, default_branch))
-            .map(|revision| Tracked { repository: url.key(), revision })
+            .filter(|place| only.is_none_or(|only| only.contains(&place.remote)))
+            .filter(|place| may_follow(&place.revision, &push.r#ref, default_branch))
             .collect();
-        let key = CommitKey { repository: url.key(), commit: push.after.clone() };
+        let key = CommitKey { repository: repository.clone(), commit: push.after.clone() };
         if places.is_empty() {
             // The pull request's own event brings the check of a commit that only a preview follows.
-            if !ctx.is_previewed(&url.key()) {
+            if !ctx.is_previewed(repository) {
                 ctx.begin(&key, &origin, Concerned::new(), &[]).confirmed().await;
             }
             continue;
         }
-        let outcome = match concerned_by_push(ctx, url, push, &places).await {
-            Ok(outcome) => outcome,
-            Err(error) => match on_git_error(ctx, &key, &origin, delivery, attempt, &error).await {
-                Some(handled) => return handled,
-                None => continue,
-            },
-        };
-        let sets = ctx.application_sets.on_push(ctx, &url.key(), &outcome.heads).await;
-        let mut concerned = outcome.concerned;
-        concerned.retain(|application| !sets.removed.contains(application));
-        concerned.extend(sets.applications);
-        let routed = Timestamp::now().as_microsecond();
-        let mut concluded = sets.failures;
-        let waiting = wait_or_give_up(ctx, delivery, sets.waiting, &mut concluded);
-        for (application, newer) in outcome.superseded {
-            let sentence = format!("superseded by {}", short(&newer));
-            concluded.push((application, Conclusion { verdict: Verdict::Superseded, sentence }));
+        let (delivery, push, origin) = (delivery.clone(), push.clone(), origin.clone());
+        match ways::route(Arc::new(Job { ctx: ctx.clone(), delivery, push, origin, key, attempt }), places).await {
+            Routed::All(answer) => handled = answer.or(handled),
+            Routed::Some(rest) => going.push(rest),
         }
-        let news = News { concerned, concluded, waiting };
-        later = record(ctx, url, &push.after, &origin, delivery, (received_us, routed), news).await.or(later);
     }
-    later.map_or(Handled::Done, |reason| Handled::Retry(pause_before(attempt), reason))
+    if going.is_empty() {
+        return handled.unwrap_or(Handled::Done);
+    }
+    Handled::Going(Box::pin(async move {
+        let answers = futures::future::join_all(going).await;
+        answers.into_iter().flatten().chain(handled).next().unwrap_or(Handled::Done)
+    }))
 }
 
 /// ApplicationSets that could not be expanded hold the commit's check open for as long as a forge may lag; then they have
 /// failed, and go on by themselves.
-fn wait_or_give_up(
+pub(crate) fn wait_or_give_up(
     ctx: &Arc<Context>,
     delivery: &Delivery,
     waiting: Vec<(AppId, String)>,
@@ -305,23 +317,23 @@ fn is_young(delivery: &Delivery) -> bool {
 }
 
 /// Half a second, doubled with each attempt, half a minute at most.
-fn pause_before(attempt: u32) -> Duration {
+pub(crate) fn pause_before(attempt: u32) -> Duration {
     (Duration::from_millis(250) * 2u32.pow(attempt.clamp(1, 7))).min(Duration::from_secs(30))
 }
 
 /// What a push means for the applications.
 #[derive(Debug, Default)]
-struct Outcome {
-    concerned: BTreeSet<AppId>,
+pub(crate) struct Outcome {
+    pub(crate) concerned: BTreeSet<AppId>,
     /// Concerned, and already at a newer commit that changes them again.
-    superseded: Vec<(AppId, String)>,
+    pub(crate) superseded: Vec<(AppId, String)>,
     /// Where each place stands now.
-    heads: Vec<(Tracked, Commit)>,
+    pub(crate) heads: Vec<(Tracked, Commit)>,
 }
 
 /// Why a commit cannot be routed.
 #[derive(Debug, thiserror::Error)]
-enum RouteError {
+pub(crate) enum RouteError {
     /// It is not on the ref any more: somebody pushed over it.
     #[error("no longer on {reference}: nothing to do")]
     NotReachable { reference: String },
@@ -330,13 +342,20 @@ enum RouteError {
     Git(#[from] GitError),
 }
 
-async fn concerned_by_push(
+impl RouteError {
+    /// Whether it may work in a moment.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Git(error) if error.is_transient() || matches!(error, GitError::NotThereYet { .. }))
+    }
+}
+
+pub(crate) async fn concerned_by_push(
     ctx: &Arc<Context>,
-    url: &RepositoryUrl,
+    remote: &Remote,
     push: &Push,
     places: &[Tracked],
 ) -> Result<Outcome, RouteError> {
-    let repository = ctx.git.repository(url);
+    let repository = ctx.git.repository(remote);
     let pushed = Commit::parse(&push.after)?;
     let fetched = repository.fetch_pushed(&pushed, &push.r#ref).await?;
     let mut outcome = Outcome::default();
@@ -348,7 +367,7 @@ async fn concerned_by_push(
         let commit = if names_exactly(&place.revision, &push.r#ref) || place.revision == "HEAD" {
             pushed.clone()
         } else {
-            heads::ask(&ctx.git, url, place).await?
+            heads::ask(&ctx.git, place).await?
         };
         let mut head = ctx.heads.hold(place).await;
         if head.commit().is_none() && commit == pushed && fetched.tip != pushed {
@@ -393,7 +412,7 @@ async fn concerned_by_push(
                 let again = ctx.concerned(place, &repository.changed_paths(&commit, &head)?);
                 let again = touched(ctx, place, &commit, &head, again).await;
                 for application in concerned {
-                    if let Some(newer) = wanted_newer(ctx, &repository, url, &application, &commit) {
+                    if let Some(newer) = wanted_newer(ctx, &repository, &remote.key(), &application, &commit) {
                         // Deliveries have come out of order: what is wanted already contains this commit.
                         outcome.superseded.push((application, newer));
                     } else if again.contains(&application) {
@@ -412,7 +431,7 @@ async fn concerned_by_push(
 fn wanted_newer(
     ctx: &Context,
     repository: &git::Repository,
-    url: &RepositoryUrl,
+    key: &RepositoryKey,
     application: &AppId,
     commit: &Commit,
 ) -> Option<String> {
@@ -422,7 +441,7 @@ fn wanted_newer(
         state
             .wanted
             .iter()
-            .find(|wanted| wanted.repository_key() == Some(url.key()))
+            .find(|wanted| wanted.repository_key().as_ref() == Some(key))
             .map(|wanted| wanted.commit.clone())
     };
     let newer = Commit::parse(&wanted?).ok().filter(|newer| newer != commit && repository.has(newer))?;
@@ -455,7 +474,7 @@ fn before(push: &Push) -> Option<Commit> {
 }
 
 /// What to do about a failed fetch; `None` where the check has said it and nothing more can be done.
-async fn on_git_error(
+pub(crate) async fn on_git_error(
     ctx: &Arc<Context>,
     key: &CommitKey,
     origin: &Origin,
@@ -463,8 +482,7 @@ async fn on_git_error(
     attempt: u32,
     error: &RouteError,
 ) -> Option<Handled> {
-    let passing = matches!(error, RouteError::Git(error) if error.is_transient() || matches!(error, GitError::NotThereYet { .. }));
-    if passing && is_young(delivery) {
+    if error.is_passing() && is_young(delivery) {
         return Some(Handled::Retry(pause_before(attempt), error.to_string()));
     }
     let sentence = error.to_string();
@@ -477,18 +495,20 @@ async fn on_git_error(
 }
 
 /// What a delivery means for this cluster.
-struct News {
+pub(crate) struct News {
     /// Applications that want the commit.
-    concerned: BTreeSet<AppId>,
+    pub(crate) concerned: BTreeSet<AppId>,
     /// What is known to have ended already.
-    concluded: Vec<(AppId, Conclusion)>,
+    pub(crate) concluded: Vec<(AppId, Conclusion)>,
     /// ApplicationSets that could not be expanded yet.
-    waiting: Vec<(AppId, String)>,
+    pub(crate) waiting: Vec<(AppId, String)>,
+    /// What else holds the commit's check open.
+    pub(crate) unheard: Option<(AppId, String)>,
 }
 
 /// Records what is wanted of each application and wakes them. When it returns, all of it is on disk; what it returns is why
 /// the delivery must come again.
-async fn record(
+pub(crate) async fn record(
     ctx: &Arc<Context>,
     url: &RepositoryUrl,
     commit: &str,
@@ -525,13 +545,14 @@ async fn record(
         (id, Some(conclusion))
     });
     let concluded: Concerned = concluded.collect();
-    let nothing_new = managed.is_empty() && !everybody.is_empty() && concluded.is_empty() && news.waiting.is_empty();
+    let open: Vec<(AppId, String)> = news.waiting.iter().cloned().chain(news.unheard).collect();
+    let nothing_new = managed.is_empty() && !everybody.is_empty() && concluded.is_empty() && open.is_empty();
     if nothing_new {
         // The bus has brought the event again: all of it was said before the verdicts were stored.
         return None;
     }
     everybody.extend(concluded);
-    confirmations.push(ctx.begin(&key, origin, everybody, &news.waiting));
+    confirmations.push(ctx.begin(&key, origin, everybody, &open));
     for application in &managed {
         ctx.queue.push(application.id.clone(), Causes::of(Cause::Delivery));
         application.newer.notify_waiters();
@@ -564,11 +585,10 @@ async fn handle_pull_request(
     if !ctx.is_previewed(&url.key()) {
         return Handled::Done;
     }
-    let url = ctx.url_of(&url.key()).unwrap_or(url);
     let closed = pull.action() == PullRequestAction::Closed;
     if !closed && let Ok(commit) = Commit::parse(&head.commit) {
         let reference = format!("refs/pull/{}/head", pull.number);
-        if let Err(error) = ctx.git.repository(&url).fetch_pushed(&commit, &reference).await {
+        if let Err(error) = fetch_by_any(ctx, &url.key(), &commit, &reference).await {
             let key = CommitKey { repository: url.key(), commit: head.commit.clone() };
             let origin = origin_of(delivery, trace);
             return on_git_error(ctx, &key, &origin, delivery, attempt, &error.into()).await.unwrap_or(Handled::Done);
@@ -587,12 +607,30 @@ async fn handle_pull_request(
     let received = delivery.received_at_unix_ms * 1000;
     let routed = Timestamp::now().as_microsecond();
     let origin = origin_of(delivery, trace);
-    let news = News { concerned: sets.applications, concluded, waiting };
+    let news = News { concerned: sets.applications, concluded, waiting, unheard: None };
     if news.concerned.is_empty() && news.concluded.is_empty() && news.waiting.is_empty() {
         return Handled::Done;
     }
     let later = record(ctx, &url, &head.commit, &origin, delivery, (received, routed), news).await;
     later.map_or(Handled::Done, |reason| Handled::Retry(pause_before(attempt), reason))
+}
+
+/// Whether the forge has a commit already, by any of the ways to the repository.
+async fn fetch_by_any(
+    ctx: &Arc<Context>,
+    repository: &RepositoryKey,
+    commit: &Commit,
+    reference: &str,
+) -> Result<(), GitError> {
+    let asking = ctx.remotes(repository).into_iter().map(|remote| {
+        let repository = ctx.git.repository(&remote);
+        Box::pin(async move { repository.fetch_pushed(commit, reference).await.map(drop) })
+    });
+    let asking: Vec<_> = asking.collect();
+    if asking.is_empty() {
+        return Ok(());
+    }
+    futures::future::select_ok(asking).await.map(drop)
 }
 
 /// Where a delivery's commit came from.

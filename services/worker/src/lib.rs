@@ -34,6 +34,7 @@ pub mod tracker;
 pub mod tree;
 pub mod wanted;
 pub mod watches;
+mod ways;
 
 use std::fmt;
 

@@ -11,12 +11,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use forge::{ForgeKind, RepositoryRef};
 use generators::{ClusterEntry, Lookup, LookupError, PullRequestEntry, PullRequestForge, PullRequestQuery, file_globs};
-use git::{EntryKind, RepositoryKey, RepositoryUrl, Snapshot};
+use git::{EntryKind, Remote, RepositoryUrl, Snapshot};
+use resources::ApplicationSet;
 use wire::PullRequestAction;
 
-use crate::Context;
 use crate::context::locked;
 use crate::index::Tracked;
+use crate::{Context, application_sets};
 
 /// No file that a generator reads is larger.
 const MAX_FILE: u64 = 4 << 20;
@@ -36,9 +37,9 @@ pub struct Answers {
     /// The places that were read.
     pub places: Vec<Tracked>,
     /// The repositories whose pull requests were asked for.
-    pub previewed: HashSet<RepositoryKey>,
+    pub previewed: HashSet<Remote>,
     pulls: HashSet<String>,
-    git: Vec<(RepositoryUrl, Tracked, Question, u64)>,
+    git: Vec<(Tracked, Question, u64)>,
 }
 
 impl Answers {
@@ -51,13 +52,20 @@ impl Answers {
 /// One expansion's questions.
 pub struct Asking {
     ctx: Arc<Context>,
+    /// On whose behalf.
+    project: Option<Arc<str>>,
     answers: Mutex<Answers>,
 }
 
 impl Asking {
     /// Nothing asked yet.
-    pub fn new(ctx: Arc<Context>) -> Self {
-        Self { ctx, answers: Mutex::default() }
+    pub fn new(ctx: Arc<Context>, set: &ApplicationSet) -> Self {
+        Self { ctx, project: application_sets::project_of(set), answers: Mutex::default() }
+    }
+
+    /// A repository as the set may see it.
+    fn remote(&self, url: RepositoryUrl) -> Remote {
+        Remote { url, project: self.project.clone() }
     }
 
     /// What was asked.
@@ -67,8 +75,8 @@ impl Asking {
 
     /// Asks the same questions about Git; tells whether all answers are the same, nothing if that cannot be told.
     pub async fn ask_git_again(&self, before: &Answers) -> Option<bool> {
-        for (url, place, question, digest) in &before.git {
-            let snapshot = self.snapshot(url, place).await.ok()?;
+        for (place, question, digest) in &before.git {
+            let snapshot = self.snapshot(place).await.ok()?;
             let now = match question {
                 Question::Directories => digest_of(&directories(&snapshot).ok()?),
                 Question::Files(globs) => digest_of(&files(&snapshot, globs).ok()?),
@@ -80,7 +88,7 @@ impl Asking {
         Some(true)
     }
 
-    async fn snapshot(&self, url: &RepositoryUrl, place: &Tracked) -> Result<Snapshot, LookupError> {
+    async fn snapshot(&self, place: &Tracked) -> Result<Snapshot, LookupError> {
         let failed = |error: git::GitError| {
             if error.is_transient() {
                 LookupError::Unavailable(error.to_string())
@@ -88,34 +96,33 @@ impl Asking {
                 LookupError::Refused(error.to_string())
             }
         };
-        let commit = self.ctx.heads.resolve(&self.ctx.git, url, place).await.map_err(failed)?;
-        self.ctx.git.repository(url).snapshot(&commit).map_err(failed)
+        let commit = self.ctx.heads.resolve(&self.ctx.git, place).await.map_err(failed)?;
+        self.ctx.git.repository(&place.remote).snapshot(&commit).map_err(failed)
     }
 
-    fn place(&self, repository: &str, revision: &str) -> Result<(RepositoryUrl, Tracked), LookupError> {
+    fn place(&self, repository: &str, revision: &str) -> Result<Tracked, LookupError> {
         let url = RepositoryUrl::parse(repository).map_err(|error| LookupError::Refused(error.to_string()))?;
         let revision = if revision.trim().is_empty() { "HEAD" } else { revision.trim() }.to_owned();
-        let place = Tracked { repository: url.key(), revision };
-        self.ctx.remember_url(&url);
+        let place = Tracked { remote: self.remote(url), revision };
         let mut answers = locked(&self.answers);
         if !answers.places.contains(&place) {
             answers.places.push(place.clone());
         }
-        Ok((url, place))
+        Ok(place)
     }
 
-    fn remember(&self, url: RepositoryUrl, place: Tracked, question: Question, digest: u64) {
-        locked(&self.answers).git.push((url, place, question, digest));
+    fn remember(&self, place: Tracked, question: Question, digest: u64) {
+        locked(&self.answers).git.push((place, question, digest));
     }
 }
 
 #[async_trait]
 impl Lookup for Asking {
     async fn git_directories(&self, repository: &str, revision: &str) -> Result<Vec<String>, LookupError> {
-        let (url, place) = self.place(repository, revision)?;
-        let snapshot = self.snapshot(&url, &place).await?;
+        let place = self.place(repository, revision)?;
+        let snapshot = self.snapshot(&place).await?;
         let found = directories(&snapshot)?;
-        self.remember(url, place, Question::Directories, digest_of(&found));
+        self.remember(place, Question::Directories, digest_of(&found));
         Ok(found)
     }
 
@@ -125,10 +132,10 @@ impl Lookup for Asking {
         revision: &str,
         globs: &[String],
     ) -> Result<Vec<(String, Bytes)>, LookupError> {
-        let (url, place) = self.place(repository, revision)?;
-        let snapshot = self.snapshot(&url, &place).await?;
+        let place = self.place(repository, revision)?;
+        let snapshot = self.snapshot(&place).await?;
         let found = files(&snapshot, globs)?;
-        self.remember(url, place, Question::Files(globs.to_vec()), digest_of(&found));
+        self.remember(place, Question::Files(globs.to_vec()), digest_of(&found));
         let read = |(path, _): (String, String)| {
             let content = snapshot.read(&path, MAX_FILE).map_err(|error| LookupError::Refused(error.to_string()))?;
             Ok((path, content))
@@ -149,7 +156,7 @@ impl Lookup for Asking {
         {
             let mut answers = locked(&self.answers);
             answers.pulls.insert(pulls_key(&query.owner, &query.repository));
-            answers.previewed.extend(addresses(&self.ctx, kind, query));
+            answers.previewed.extend(addresses(&self.ctx, kind, query).into_iter().map(|url| self.remote(url)));
         }
         let account = sets.forges.accounts().iter().find(|account| account.kind() == kind).ok_or_else(|| {
             LookupError::Refused(format!("no {kind} account is configured; give the worker --forge {kind}=API_URL"))
@@ -160,15 +167,11 @@ impl Lookup for Asking {
 }
 
 /// Where the repository of a query may be cloned: what a delivery's addresses are held against.
-fn addresses(ctx: &Context, kind: ForgeKind, query: &PullRequestQuery) -> Vec<RepositoryKey> {
+fn addresses(ctx: &Context, kind: ForgeKind, query: &PullRequestQuery) -> Vec<RepositoryUrl> {
     let hosts = ctx.application_sets.forges.accounts().iter().filter(|account| account.kind() == kind);
     hosts
         .filter_map(|account| {
-            crate::application_sets::repository_url(&account.web_address()?, &query.owner, &query.repository)
-        })
-        .map(|url| {
-            ctx.remember_url(&url);
-            url.key()
+            application_sets::repository_url(&account.web_address()?, &query.owner, &query.repository)
         })
         .collect()
 }

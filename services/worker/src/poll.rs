@@ -1,26 +1,33 @@
 //! The backstop for lost webhooks: each followed repository is asked for its refs now and then, and what moved without a
 //! delivery is handled as if one had come (G6).
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use git::{Commit, RepositoryUrl, Revision};
+use git::{Commit, Remote, RepositoryKey, RepositoryUrl, Revision};
 use jiff::Timestamp;
 use rand::Rng as _;
 use resources::Application;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wire::{Delivery, Push, delivery::Event};
 
 use crate::Context;
+use crate::context::locked;
 use crate::index::Tracked;
 use crate::intake;
 use crate::reconcile::permit;
-use crate::wanted::Wanted;
 
 /// At most so many repositories are asked at once after a start.
 const CATCHING_UP: usize = 8;
+
+/// Polls of one project that ask the same host at the same time.
+const AT_A_HOST: usize = 8;
+/// One that takes longer is given up until the next round.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Polls until the worker is stopped.
 pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) {
@@ -33,20 +40,22 @@ pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) {
         // Not wanted. A task that ends is a worker that cannot go on, so this one waits.
         return shutdown.cancelled().await;
     }
+    let mut polls = Polls::default();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(jittered(interval)) => {}
         }
-        ctx.heads.retain(|place| ctx.follows(&place.repository));
-        let mut repositories: BTreeMap<String, (RepositoryUrl, Vec<Tracked>)> = BTreeMap::new();
-        for place in ctx.places() {
-            let Some(url) = ctx.url_of(&place.repository) else { continue };
-            repositories.entry(url.to_string()).or_insert_with(|| (url, Vec::new())).1.push(place);
-        }
-        let pause = interval / u32::try_from(repositories.len().max(1)).unwrap_or(u32::MAX) / 2;
-        for (url, places) in repositories.into_values() {
-            poll_repository(&ctx, &url, &places).await;
+        let places = ctx.places();
+        let followed: HashSet<&Remote> = places.iter().map(|place| &place.remote).collect();
+        ctx.heads.retain(|place| followed.contains(&place.remote));
+        let groups = by_repository(&ctx, places);
+        let pause = interval / u32::try_from(groups.len().max(1)).unwrap_or(u32::MAX) / 2;
+        for (repository, places) in groups {
+            let project = places.first().and_then(|place| place.remote.project.clone());
+            let (asking, handling, url) = (ctx.clone(), ctx.clone(), repository.0.clone());
+            let ask = async move { moved(&asking, &known(&asking, &places).await).await };
+            polls.start(repository, project, ask, |moved| async move { handle(&handling, &url, moved).await });
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(jittered(pause)) => {}
@@ -55,28 +64,111 @@ pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) {
     }
 }
 
+/// A repository, and the name of the credential that serves it: one list of refs tells of all that is followed there.
+type Listed = (RepositoryUrl, String);
+
+fn by_repository(ctx: &Context, places: BTreeSet<Tracked>) -> BTreeMap<Listed, Vec<Tracked>> {
+    let mut groups: BTreeMap<Listed, Vec<Tracked>> = BTreeMap::new();
+    for place in places {
+        let served = ctx.git.grant(&place.remote).name().to_owned();
+        groups.entry((place.remote.url.clone(), served)).or_default().push(place);
+    }
+    groups
+}
+
+/// The polls that are under way: side by side, so that a slow repository holds up no other.
+#[derive(Default)]
+struct Polls {
+    tasks: JoinSet<()>,
+    running: Arc<Mutex<HashSet<Listed>>>,
+    /// The turns of a project at a host.
+    turns: HashMap<(Option<Arc<str>>, String), Arc<Semaphore>>,
+}
+
+impl Polls {
+    /// Begins a poll, if the one before of the same repository has ended: to ask, in a turn and within a limit, and then to
+    /// handle what was found.
+    fn start<M: Send, H: Future<Output = ()> + Send>(
+        &mut self,
+        repository: Listed,
+        project: Option<Arc<str>>,
+        asking: impl Future<Output = M> + Send + 'static,
+        handle: impl FnOnce(M) -> H + Send + 'static,
+    ) {
+        while self.tasks.try_join_next().is_some() {}
+        self.turns.retain(|_, turns| Arc::strong_count(turns) > 1);
+        let url = repository.0.clone();
+        if !locked(&self.running).insert(repository.clone()) {
+            return tracing::debug!(repository = %url, "poll.skipped: the one before it has not ended");
+        }
+        let turns = self.turns.entry((project, url.host().to_owned()));
+        let turns = turns.or_insert_with(|| Arc::new(Semaphore::new(AT_A_HOST))).clone();
+        let ended = Ended { running: self.running.clone(), repository };
+        self.tasks.spawn(async move {
+            let _ended = ended;
+            let found = async {
+                let _turn = turns.acquire().await;
+                tokio::time::timeout(LIMIT, asking).await
+            };
+            match found.await {
+                Ok(moved) => handle(moved).await,
+                Err(_) => tracing::warn!(repository = %url, "poll.too_slow: it is asked again in the next round"),
+            }
+        });
+    }
+}
+
+/// Removes a poll from those that are under way, however it ends.
+struct Ended {
+    running: Arc<Mutex<HashSet<Listed>>>,
+    repository: Listed,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        locked(&self.running).remove(&self.repository);
+    }
+}
+
 /// Between three and five quarters of it, so that many workers do not ask at the same moment.
 pub(crate) fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(rand::rng().random_range(0.75..1.25))
 }
 
-/// Asks where these places of one repository stand, and handles what moved like a delivery.
-pub async fn poll_repository(ctx: &Arc<Context>, url: &RepositoryUrl, places: &[Tracked]) {
+/// Asks where these places of one repository stand, which the same credential serves, and handles what moved like a delivery.
+pub async fn poll_places(ctx: &Arc<Context>, places: &[Tracked]) {
+    let Some(Tracked { remote, .. }) = places.first() else { return };
+    let moved = moved(ctx, &known(ctx, places).await).await;
+    handle(ctx, &remote.url, moved).await;
+}
+
+/// Where these places stood when they were last heard of.
+async fn known(ctx: &Context, places: &[Tracked]) -> Vec<(Tracked, Option<Commit>)> {
     let mut known = Vec::with_capacity(places.len());
     for place in places {
         known.push((place.clone(), ctx.heads.known(place).await));
     }
-    tell_moves(ctx, url, &known).await;
+    known
 }
 
 /// After a start: what moved while no worker was there and no webhook told of is handled like a delivery, too. The newest commit
 /// that an earlier worker knew of is the last one that was wanted of an application, or else the last one that was synced.
 async fn catch_up(ctx: &Arc<Context>) {
-    let repositories = last_known(ctx);
-    stream::iter(repositories.into_values())
-        .for_each_concurrent(CATCHING_UP, |(url, places)| async move {
-            let places: Vec<_> = places.into_iter().map(|(place, last)| (place, Some(last.commit))).collect();
-            tell_moves(ctx, &url, &places).await;
+    let last = last_known(ctx);
+    let groups = by_repository(ctx, last.keys().cloned().collect());
+    stream::iter(groups)
+        .for_each_concurrent(CATCHING_UP, |((url, _), places)| {
+            let stood = |place: Tracked| {
+                let commit = last.get(&place).map(|last| last.commit.clone());
+                (place, commit)
+            };
+            let places: Vec<_> = places.into_iter().map(stood).collect();
+            async move {
+                match tokio::time::timeout(LIMIT, moved(ctx, &places)).await {
+                    Ok(moved) => handle(ctx, &url, moved).await,
+                    Err(_) => tracing::warn!(repository = %url, "poll.too_slow: it is asked again in the next round"),
+                }
+            }
         })
         .await;
 }
@@ -88,10 +180,8 @@ struct Last {
     at_ms: i64,
 }
 
-type LastKnown = BTreeMap<String, (RepositoryUrl, HashMap<Tracked, Last>)>;
-
-fn last_known(ctx: &Context) -> LastKnown {
-    let mut repositories = LastKnown::new();
+fn last_known(ctx: &Context) -> HashMap<Tracked, Last> {
+    let mut newest: HashMap<Tracked, Last> = HashMap::new();
     for managed in ctx.registry.all() {
         let (application, wanted) = {
             let state = managed.state();
@@ -100,22 +190,21 @@ fn last_known(ctx: &Context) -> LastKnown {
         let Ok(permitted) = permit::permitted(ctx, &application) else { continue };
         let places = permitted.places();
         // With sources in several places of one repository it is not known which one a wanted commit was of.
-        let alone = |url: &RepositoryUrl| places.iter().filter(|(other, _)| other.key() == url.key()).count() == 1;
-        for (number, (url, place)) in places.iter().enumerate() {
-            let of_repository = |wanted: &&Wanted| wanted.repository_key() == Some(url.key());
-            let wanted = wanted.iter().find(of_repository).filter(|_| alone(url));
-            let wanted = wanted.and_then(|wanted| {
+        let alone = |key: &RepositoryKey| places.iter().filter(|other| other.remote.key() == *key).count() == 1;
+        for (number, place) in places.iter().enumerate() {
+            let key = place.remote.key();
+            let wanted = wanted.iter().find(|wanted| wanted.repository_key().as_ref() == Some(&key));
+            let wanted = wanted.filter(|_| alone(&key)).and_then(|wanted| {
                 Some(Last { commit: Commit::parse(&wanted.commit).ok()?, at_ms: wanted.received_at })
             });
             let Some(last) = wanted.or_else(|| last_synced(&application, number)) else { continue };
-            let (_, known) = repositories.entry(url.to_string()).or_insert_with(|| (url.clone(), HashMap::new()));
-            let newest = known.entry(place.clone()).or_insert_with(|| last.clone());
-            if newest.at_ms < last.at_ms {
-                *newest = last;
+            let known = newest.entry(place.clone()).or_insert_with(|| last.clone());
+            if known.at_ms < last.at_ms {
+                *known = last;
             }
         }
     }
-    repositories
+    newest
 }
 
 fn last_synced(application: &Application, source: usize) -> Option<Last> {
@@ -124,14 +213,19 @@ fn last_synced(application: &Application, source: usize) -> Option<Last> {
     Some(Last { commit: Commit::parse(&revision).ok()?, at_ms: last.deployed_at.as_ref()?.0.as_millisecond() })
 }
 
-/// Handles what does not stand where it is known to have stood.
-async fn tell_moves(ctx: &Arc<Context>, url: &RepositoryUrl, places: &[(Tracked, Option<Commit>)]) {
-    let repository = ctx.git.repository(url);
+/// What moved without a delivery: ref and commit, to the commit before and those who follow it.
+type Moved = BTreeMap<(String, Commit), (Commit, Vec<Remote>)>;
+
+/// What does not stand where it is known to have stood.
+async fn moved(ctx: &Arc<Context>, places: &[(Tracked, Option<Commit>)]) -> Moved {
+    let mut moved = Moved::new();
+    let Some((Tracked { remote, .. }, _)) = places.first() else { return moved };
+    let repository = ctx.git.repository(remote);
     let refs = match repository.remote_refs().await {
         Ok(refs) => refs,
         Err(error) => {
-            tracing::warn!(repository = %url, %error, "poll.failed");
-            return;
+            tracing::warn!(repository = %remote, %error, "poll.failed");
+            return moved;
         }
     };
     for (place, known) in places {
@@ -145,7 +239,7 @@ async fn tell_moves(ctx: &Arc<Context>, url: &RepositoryUrl, places: &[(Tracked,
             None => match repository.resolve(&revision).await {
                 Ok(resolved) => resolved.full_ref.map(|reference| (reference, resolved.commit)),
                 Err(error) => {
-                    tracing::warn!(repository = %url, revision = place.revision, %error, "poll.failed");
+                    tracing::warn!(repository = %remote, revision = place.revision, %error, "poll.failed");
                     None
                 }
             },
@@ -154,9 +248,17 @@ async fn tell_moves(ctx: &Arc<Context>, url: &RepositoryUrl, places: &[(Tracked,
         if head == tip {
             continue;
         }
-        tracing::info!(repository = %url, revision = %place.revision, commit = %tip, "poll.moved: no webhook told of this commit");
+        tracing::info!(repository = %remote, revision = %place.revision, commit = %tip, "poll.moved: no webhook told of this commit");
+        moved.entry((reference, tip)).or_insert_with(|| (head, Vec::new())).1.push(place.remote.clone());
+    }
+    moved
+}
+
+/// What moved is one delivery for all who follow it like this, and for nobody else.
+async fn handle(ctx: &Arc<Context>, url: &RepositoryUrl, moved: Moved) {
+    for ((reference, tip), (head, by)) in moved {
         let delivery = delivery(ctx, url, &reference, &head, &tip);
-        intake::handle_found(ctx, &delivery).await;
+        intake::handle_found(ctx, &delivery, &by).await;
     }
 }
 
@@ -171,8 +273,7 @@ fn tip_of(revision: &Revision, refs: &[(String, Commit)]) -> Option<(String, Com
 }
 
 fn delivery(ctx: &Context, url: &RepositoryUrl, reference: &str, before: &Commit, after: &Commit) -> Delivery {
-    let (owner, name) =
-        url.path().trim_matches('/').trim_end_matches(".git").rsplit_once('/').unwrap_or(("", url.path()));
+    let (owner, name) = url.path().rsplit_once('/').unwrap_or(("", url.path()));
     Delivery {
         forge: ctx.forge_of(url).into(),
         id: format!("poll-{}", after.short()),
@@ -190,5 +291,63 @@ fn delivery(ctx: &Context, url: &RepositoryUrl, reference: &str, before: &Commit
         })),
         received_at_unix_ms: Timestamp::now().as_millisecond(),
         body_sha256: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+    use super::*;
+
+    fn at(url: &str) -> Listed {
+        (RepositoryUrl::parse(url).unwrap(), String::new())
+    }
+
+    struct Told(UnboundedSender<&'static str>, UnboundedReceiver<&'static str>);
+
+    impl Told {
+        fn quick(&self, polls: &mut Polls, url: &'static str, project: &str) {
+            let tell = self.0.clone();
+            polls.start(
+                at(url),
+                Some(project.into()),
+                async move { url },
+                |url| async move { tell.send(url).unwrap() },
+            );
+        }
+
+        async fn next(&mut self) -> &'static str {
+            self.1.recv().await.unwrap()
+        }
+    }
+
+    fn slow(polls: &mut Polls, url: &str, project: &str) {
+        polls.start(at(url), Some(project.into()), pending::<()>(), |()| async {});
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_repository_holds_up_no_other_and_is_given_up() {
+        let mut polls = Polls::default();
+        let (sender, receiver) = unbounded_channel();
+        let mut told = Told(sender, receiver);
+        // All turns of a team at a host are taken by what never answers.
+        for number in 0..2 * AT_A_HOST {
+            slow(&mut polls, &format!("https://slow.example/acme/{number}"), "a");
+        }
+        told.quick(&mut polls, "https://slow.example/acme/0", "a");
+        told.quick(&mut polls, "https://quick.example/acme/x", "a");
+        assert_eq!(told.next().await, "https://quick.example/acme/x");
+        told.quick(&mut polls, "https://slow.example/acme/x", "b");
+        assert_eq!(told.next().await, "https://slow.example/acme/x");
+        // Who waits for a turn gets it once the others are given up.
+        told.quick(&mut polls, "https://slow.example/acme/last", "a");
+        let start = tokio::time::Instant::now();
+        assert_eq!(told.next().await, "https://slow.example/acme/last");
+        assert!(start.elapsed() <= LIMIT * 3);
+        told.quick(&mut polls, "https://slow.example/acme/0", "a");
+        assert_eq!(told.next().await, "https://slow.example/acme/0");
     }
 }

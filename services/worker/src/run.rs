@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use bus::{Bus, Topology};
 use cluster::{Cluster, Kubeconfig, Lease, LiveStore};
 use forge::{Credential, ForgeAccount, ForgeKind, Forges};
-use git::{Credentials, Git, GitConfig, RepositoryUrl, SecretCredentials, StaticCredentials};
+use git::{Credentials, Git, GitConfig, Grant, Remote, RepositoryUrl, SecretCredentials, StaticCredentials};
 use render::{RenderConfig, Renderer, SandboxState};
 use resources::ObjectKey;
 use serde_json::Value;
@@ -143,6 +143,8 @@ pub(crate) async fn context(
 ) -> anyhow::Result<Context> {
     let options = &config.options;
     let data = options.data_dir.join(&config.cluster);
+    // What is fetched and rendered may be secret, also to the other users of the machine.
+    git::private_folder(&data).with_context(|| format!("cannot use the data folder {}", data.display()))?;
     let credentials: Arc<dyn Credentials> = match &options.git_credentials_file {
         Some(file) => Arc::new(Both { first: credentials, second: Arc::new(StaticCredentials::from_file(file)?) }),
         None => credentials,
@@ -151,6 +153,7 @@ pub(crate) async fn context(
         root: data.join("git"),
         credentials,
         fetch_timeout: Duration::from_secs(300),
+        stall_timeout: Duration::from_secs(60),
         max_repository_bytes: 8 << 30,
         allow_local: options.allow_local_git,
     };
@@ -197,7 +200,6 @@ pub(crate) async fn context(
         depending: Default::default(),
         index: Default::default(),
         tracker: std::sync::Mutex::new(Tracker::new(&config.cluster, &options.namespace, options.checks_per_commit)),
-        urls: Default::default(),
         previewed: Default::default(),
         cluster,
         control,
@@ -214,10 +216,15 @@ struct Both {
 
 #[async_trait::async_trait]
 impl Credentials for Both {
-    async fn credential(&self, url: &RepositoryUrl) -> Option<git::Credential> {
-        match self.first.credential(url).await {
+    fn grant(&self, remote: &Remote) -> Grant {
+        let grant = self.first.grant(remote);
+        if grant.is_anonymous() { self.second.grant(remote) } else { grant }
+    }
+
+    async fn credential(&self, url: &RepositoryUrl, grant: &Grant) -> Option<git::Credential> {
+        match self.second.credential(url, grant).await {
             Some(credential) => Some(credential),
-            None => self.second.credential(url).await,
+            None => self.first.credential(url, grant).await,
         }
     }
 }

@@ -57,12 +57,15 @@ pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) {
 /// The repositories that somebody follows, by the account that may ask for their deliveries.
 fn followed(ctx: &Context) -> BTreeMap<String, (Account, Vec<RepositoryRef>)> {
     let mut followed: BTreeMap<String, (Account, Vec<RepositoryRef>)> = BTreeMap::new();
-    for url in ctx.repositories() {
+    for url in ctx.addresses() {
         if let Some((account, repository)) = ctx.application_sets.forges.for_url(&url.to_string(), None)
             && account.client().redeliveries().is_some()
         {
             let name = account.name().to_owned();
-            followed.entry(name).or_insert_with(|| (account.clone(), Vec::new())).1.push(repository);
+            let repositories = &mut followed.entry(name).or_insert_with(|| (account.clone(), Vec::new())).1;
+            if !repositories.contains(&repository) {
+                repositories.push(repository);
+            }
         }
     }
     followed

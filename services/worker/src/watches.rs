@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use cluster::{ApiKind, WatchEvent};
 use futures::StreamExt as _;
-use git::SecretCredentials;
+use git::{NamedSecret, SecretCredentials, Taken};
 use resources::{AppProject, Application, ApplicationSet, Object, annotations, conditions};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -115,12 +115,7 @@ pub fn take_application(ctx: &Arc<Context>, object: Object, cause: Cause) -> Opt
 /// Notes which places in Git the application follows: none while its project does not permit it, so that neither a webhook nor a
 /// poll has a forbidden repository contacted on its behalf.
 fn follow(ctx: &Context, id: &AppId, application: &Application) {
-    let followed = permit::permitted(ctx, application).map(|permitted| permitted.places()).unwrap_or_default();
-    let places = followed.into_iter().map(|(url, tracked)| {
-        ctx.remember_url(&url);
-        tracked
-    });
-    let places = places.collect();
+    let places = permit::permitted(ctx, application).map(|permitted| permitted.places()).unwrap_or_default();
     let left = locked(&ctx.index).track(id, places);
     ctx.forget_heads(&left);
 }
@@ -271,7 +266,7 @@ pub async fn secrets(
         };
         match event {
             Ok(WatchEvent::Restarted(objects)) => {
-                objects.iter().for_each(|object| take_secret(&ctx, &credentials, object));
+                take_secrets(&ctx, &credentials, &objects);
                 started.cancel();
             }
             Ok(WatchEvent::Applied(object)) => take_secret(&ctx, &credentials, &object),
@@ -284,18 +279,43 @@ pub async fn secrets(
     }
 }
 
-pub(crate) fn take_secret(ctx: &Context, credentials: &SecretCredentials, object: &Object) {
-    let labels = strings(object, "/metadata/labels");
-    let data: BTreeMap<String, Vec<u8>> = strings(object, "/data")
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, base64::engine::general_purpose::STANDARD.decode(value).ok()?)))
-        .collect();
+/// Takes all Secrets as they are: one that is not among them was deleted while nobody watched.
+pub(crate) fn take_secrets(ctx: &Context, credentials: &SecretCredentials, objects: &[Object]) {
+    let is_cluster = |secret: &NamedSecret| secret.labels.get(SECRET_TYPE).map(String::as_str) == Some("cluster");
+    let secrets: Vec<(&Object, NamedSecret)> = objects.iter().map(|object| (object, named(object))).collect();
+    let clusters: Vec<_> = secrets.iter().filter(|(_, secret)| is_cluster(secret)).collect();
+    ctx.application_sets.retain_clusters(|name| clusters.iter().any(|(_, secret)| secret.name == name));
+    for (object, secret) in clusters {
+        ctx.application_sets.set_cluster(object, &secret.labels, &secret.data);
+    }
+    for (name, taken) in credentials.reset(secrets.into_iter().map(|(_, secret)| secret)) {
+        warn_unusable(&name, taken);
+    }
+}
+
+fn take_secret(ctx: &Context, credentials: &SecretCredentials, object: &Object) {
+    let NamedSecret { name, labels, data } = named(object);
     if labels.get(SECRET_TYPE).map(String::as_str) == Some("cluster") {
         ctx.application_sets.set_cluster(object, &labels, &data);
-        return;
+    } else {
+        ctx.application_sets.remove_cluster(&name);
     }
-    if let git::Taken::Unusable(reason) = credentials.set(object.name(), &labels, &data) {
-        tracing::warn!(secret = object.name(), reason, "secret.unusable: no repository uses it");
+    // What has become a cluster's is no repository's any more.
+    warn_unusable(&name, credentials.set(&name, &labels, &data));
+}
+
+fn warn_unusable(secret: &str, taken: Taken) {
+    if let Taken::Unusable(reason) = taken {
+        tracing::warn!(secret, reason, "secret.unusable: no repository uses it");
+    }
+}
+
+fn named(object: &Object) -> NamedSecret {
+    let decode = |(name, value)| Some((name, base64::engine::general_purpose::STANDARD.decode::<String>(value).ok()?));
+    NamedSecret {
+        name: object.name().to_owned(),
+        labels: strings(object, "/metadata/labels"),
+        data: strings(object, "/data").into_iter().filter_map(decode).collect(),
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::{Authentication, Credential, Credentials, Prefix, Secret, under};
-use crate::{GitError, RepositoryUrl};
+use super::{Authentication, Credential, Credentials, Grant, Prefix, under};
+use crate::{GitError, Remote, RepositoryUrl, Secret};
 
-/// Credentials read once from a YAML file: a list, of which the entry with the longest matching `url` is used.
+/// Credentials read once from a YAML file: a list, of which the entry with the longest matching `url` is used, whoever asks.
 ///
 /// ```yaml
 /// - url: https://github.com/acme      # or `host: github.com`
@@ -111,12 +111,29 @@ impl fmt::Debug for StaticCredentials {
     }
 }
 
+impl StaticCredentials {
+    /// The entry for a URL, and its number.
+    fn entry(&self, url: &RepositoryUrl) -> Option<(usize, &Credential)> {
+        let entries = self.entries.iter().enumerate();
+        let covering = entries.filter_map(|(at, (prefix, credential))| Some((under(url, prefix)?, at, credential)));
+        // The first of several equally long ones, as it stands in the file.
+        covering.rev().max_by_key(|(length, ..)| *length).map(|(_, at, credential)| (at, credential))
+    }
+}
+
 #[async_trait]
 impl Credentials for StaticCredentials {
-    async fn credential(&self, url: &RepositoryUrl) -> Option<Credential> {
-        let covering = self.entries.iter().filter_map(|(prefix, c)| Some((under(url, prefix)?, c)));
-        // The first of several equally long ones, as it stands in the file.
-        covering.rev().max_by_key(|(length, _)| *length).map(|(_, credential)| credential.clone())
+    fn grant(&self, remote: &Remote) -> Grant {
+        let name = self.entry(&remote.url).map(|(at, _)| {
+            let Prefix { transport, host, port, path } = &self.entries[at].0;
+            format!("file {transport:?} {host} {port:?} {path}")
+        });
+        name.map_or(Grant::anonymous(), Grant::named)
+    }
+
+    async fn credential(&self, url: &RepositoryUrl, grant: &Grant) -> Option<Credential> {
+        let ours = grant.name().starts_with("file ");
+        self.entry(url).filter(|_| ours).map(|(_, credential)| credential.clone())
     }
 }
 
@@ -137,11 +154,15 @@ mod tests {
     KEY
 ";
         let credentials = StaticCredentials::from_yaml(file).unwrap();
-        let of = async |url: &str| credentials.credential(&RepositoryUrl::parse(url).unwrap()).await;
+        let of = async |url: &str| {
+            let remote = Remote::of(RepositoryUrl::parse(url).unwrap(), "team");
+            credentials.credential(&remote.url, &credentials.grant(&remote)).await
+        };
         assert_eq!(of("https://forge.example/other/x").await, Some(Credential::token("general")));
         assert_eq!(of("https://forge.example/acme/x").await, Some(Credential::basic("joe", "hunter2")));
         assert_eq!(of("git@forge.example:acme/x").await, Some(Credential::ssh_key("KEY\n")));
         assert_eq!(of("https://other.example/acme/x").await, None);
+        assert_eq!(of("http://forge.example/acme/x").await, None);
         assert!(!format!("{credentials:?}").contains("hunter2"));
     }
 

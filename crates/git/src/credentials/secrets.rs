@@ -6,18 +6,19 @@ use std::sync::{PoisonError, RwLock};
 
 use async_trait::async_trait;
 
-use super::{Authentication, Credential, Credentials, Prefix, Secret, under};
-use crate::RepositoryUrl;
+use super::{Authentication, Credential, Credentials, Grant, Prefix, compared_path, under};
+use crate::{Remote, RepositoryUrl, Secret};
 
 /// The label by which a Secret says what it is.
 const TYPE_LABEL: &str = "argocd.argoproj.io/secret-type";
 
 /// Credentials kept up to date from Secrets labelled `argocd.argoproj.io/secret-type: repository` (one repository) or
-/// `repo-creds` (every repository under a URL). Whoever watches the Secrets calls [`set`](Self::set) and
-/// [`remove`](Self::remove).
+/// `repo-creds` (every repository under a URL). Whoever watches the Secrets calls [`reset`](Self::reset) with each whole list,
+/// [`set`](Self::set) and [`remove`](Self::remove).
 ///
-/// A `repository` Secret that carries no credential itself takes it from the longest `repo-creds` prefix, as it does in
-/// Argo CD. A prefix never reaches beyond its host.
+/// A Secret with a `project` serves that project only, and comes before one that serves everybody. A `repository` Secret that
+/// carries no credential itself takes it from the longest `repo-creds` prefix, as it does in Argo CD. A prefix never reaches
+/// beyond its scheme, host and port.
 #[derive(Default)]
 pub struct SecretCredentials {
     state: RwLock<State>,
@@ -35,6 +36,17 @@ struct Entry {
     project: Option<String>,
     prefix: Prefix,
     credential: Credential,
+}
+
+/// A Secret as it is.
+#[derive(Clone, Debug)]
+pub struct NamedSecret {
+    /// What it is called.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its decoded data.
+    pub data: BTreeMap<String, Vec<u8>>,
 }
 
 /// What became of a Secret.
@@ -58,16 +70,26 @@ impl SecretCredentials {
     /// Takes a Secret as it is now. `name` identifies it for [`remove`](Self::remove); `labels` and the decoded `data`
     /// are the Secret's own. A Secret that is no longer usable is forgotten.
     pub fn set(&self, name: &str, labels: &BTreeMap<String, String>, data: &BTreeMap<String, Vec<u8>>) -> Taken {
-        let (entry, taken) = match Entry::read(labels, data) {
-            Ok(Some(entry)) => (Some(entry), Taken::Used),
-            Ok(None) => (None, Taken::Ignored),
-            Err(reason) => (None, Taken::Unusable(reason)),
-        };
+        let (entry, taken) = Entry::take(labels, data);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match entry {
             Some(entry) => state.secrets.insert(name.to_owned(), entry),
             None => state.secrets.remove(name),
         };
+        taken
+    }
+
+    /// Takes all Secrets as they are now, in one step: one that is not among them is not used any more, even if nobody has
+    /// told that it was deleted. Returns what became of each.
+    pub fn reset(&self, secrets: impl IntoIterator<Item = NamedSecret>) -> Vec<(String, Taken)> {
+        let mut entries = BTreeMap::new();
+        let mut taken = Vec::new();
+        for NamedSecret { name, labels, data } in secrets {
+            let (entry, outcome) = Entry::take(&labels, &data);
+            entries.extend(entry.map(|entry| (name.clone(), entry)));
+            taken.push((name, outcome));
+        }
+        self.state.write().unwrap_or_else(PoisonError::into_inner).secrets = entries;
         taken
     }
 
@@ -86,31 +108,37 @@ impl SecretCredentials {
         self.state.write().unwrap_or_else(PoisonError::into_inner).certificates = by_host;
     }
 
-    /// The credential for a repository and the project that asks for it; a Secret of another project is not used.
-    #[must_use]
-    pub fn credential_for(&self, url: &RepositoryUrl, project: Option<&str>) -> Option<Credential> {
-        self.state
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .credential(url, |owner| project.is_none_or(|p| p == owner))
+    fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        read(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl State {
-    fn credential(&self, url: &RepositoryUrl, permitted: impl Fn(&str) -> bool + Copy) -> Option<Credential> {
-        let of = |exact: bool| {
-            let covering =
-                self.secrets.values().filter(move |e| e.exact == exact && e.project.as_deref().is_none_or(permitted));
-            let measured = covering.filter_map(|e| {
-                let length = under(url, &e.prefix)?;
-                let whole = url.place().3.len() == length;
-                (whole || !exact).then_some((length, e.project.is_none(), e))
+    /// The names of the Secrets that serve a remote: its own, and the general one.
+    fn chosen(&self, remote: &Remote) -> [Option<&str>; 2] {
+        let [own, general] = [true, false].map(|exact| {
+            let covering = self.secrets.iter().filter(move |(_, entry)| entry.exact == exact);
+            let measured = covering.filter_map(|(name, entry)| {
+                let own = entry.serves(remote.project.as_deref())?;
+                Some((own, entry.covers(&remote.url)?, name.as_str()))
             });
-            // The longest; among equals the one of no project, which everybody may use.
-            measured.max_by_key(|(length, shared, _)| (*length, *shared)).map(|(_, _, e)| &e.credential)
+            // The project's own before everybody's, then the longest.
+            measured.max_by_key(|(own, length, _)| (*own, *length)).map(|(.., name)| name)
+        });
+        let lacks = |name: &str| {
+            self.secrets.get(name).is_none_or(|entry| entry.credential.authentication == Authentication::Anonymous)
         };
-        let own = of(true);
-        let general = of(false);
+        [own, general.filter(|_| own.is_none_or(lacks))]
+    }
+
+    fn credential(&self, url: &RepositoryUrl, grant: &Grant) -> Option<Credential> {
+        let [own, general] = named(grant).map(|part| {
+            let (name, project) = part?;
+            let entry = self.secrets.get(name)?;
+            // It may be another one by now.
+            let same = entry.project.as_deref().unwrap_or_default() == project && entry.covers(url).is_some();
+            same.then_some(&entry.credential)
+        });
         let mut credential = match (own, general) {
             (Some(own), Some(general)) if own.authentication == Authentication::Anonymous => {
                 Credential { authentication: general.authentication.clone(), ..own.clone() }
@@ -125,7 +153,39 @@ impl State {
     }
 }
 
+/// The Secrets that a grant names, with their projects. Neither a name nor a project has spaces.
+fn named(grant: &Grant) -> [Option<(&str, &str)>; 2] {
+    let mut words = grant.name().split(' ');
+    if words.next() != Some("secret") {
+        return [None, None];
+    }
+    [(); 2].map(|()| words.next().zip(words.next()).filter(|(name, _)| !name.is_empty()))
+}
+
 impl Entry {
+    fn take(labels: &BTreeMap<String, String>, data: &BTreeMap<String, Vec<u8>>) -> (Option<Self>, Taken) {
+        match Self::read(labels, data) {
+            Ok(Some(entry)) => (Some(entry), Taken::Used),
+            Ok(None) => (None, Taken::Ignored),
+            Err(reason) => (None, Taken::Unusable(reason)),
+        }
+    }
+
+    /// Whether it may be used on behalf of a project, and then whether it is that project's own.
+    fn serves(&self, project: Option<&str>) -> Option<bool> {
+        match (self.project.as_deref(), project) {
+            (None, _) => Some(false),
+            (Some(own), Some(project)) if own == project => Some(true),
+            (Some(_), _) => None,
+        }
+    }
+
+    /// Whether it is for a URL, and then how much of its path it names.
+    fn covers(&self, url: &RepositoryUrl) -> Option<usize> {
+        let length = under(url, &self.prefix)?;
+        (!self.exact || compared_path(url).len() == length).then_some(length)
+    }
+
     fn read(labels: &BTreeMap<String, String>, data: &BTreeMap<String, Vec<u8>>) -> Result<Option<Self>, &'static str> {
         let exact = match labels.get(TYPE_LABEL).map(String::as_str) {
             Some("repository") => true,
@@ -165,7 +225,7 @@ impl Entry {
             proxy: text("proxy"),
             ..Credential::default()
         };
-        Ok(Some(Self { exact, project: text("project"), prefix, credential }))
+        Ok(Some(Self { exact, project: text("project").map(|project| project.trim().to_owned()), prefix, credential }))
     }
 }
 
@@ -178,8 +238,22 @@ impl fmt::Debug for SecretCredentials {
 
 #[async_trait]
 impl Credentials for SecretCredentials {
-    async fn credential(&self, url: &RepositoryUrl) -> Option<Credential> {
-        self.credential_for(url, None)
+    fn grant(&self, remote: &Remote) -> Grant {
+        self.read(|state| {
+            let chosen = state.chosen(remote);
+            if chosen == [None, None] {
+                return Grant::anonymous();
+            }
+            let words = chosen.map(|name| {
+                let project = name.and_then(|name| state.secrets.get(name)).and_then(|entry| entry.project.as_deref());
+                format!("{} {}", name.unwrap_or_default(), project.unwrap_or_default())
+            });
+            Grant::named(format!("secret {}", words.join(" ")))
+        })
+    }
+
+    async fn credential(&self, url: &RepositoryUrl, grant: &Grant) -> Option<Credential> {
+        self.read(|state| state.credential(url, grant))
     }
 }
 
@@ -187,14 +261,34 @@ impl Credentials for SecretCredentials {
 mod tests {
     use super::*;
 
-    fn set(credentials: &SecretCredentials, name: &str, kind: &str, data: &[(&str, &str)]) -> Taken {
+    fn secret(name: &str, kind: &str, data: &[(&str, &str)]) -> NamedSecret {
         let labels = BTreeMap::from([(TYPE_LABEL.to_owned(), kind.to_owned())]);
         let data = data.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
-        credentials.set(name, &labels, &data)
+        NamedSecret { name: name.to_owned(), labels, data }
+    }
+
+    fn set(credentials: &SecretCredentials, name: &str, kind: &str, data: &[(&str, &str)]) -> Taken {
+        let NamedSecret { name, labels, data } = secret(name, kind, data);
+        credentials.set(&name, &labels, &data)
+    }
+
+    fn remote(url: &str, project: &str) -> Remote {
+        let url = RepositoryUrl::parse(url).unwrap();
+        if project.is_empty() { Remote::shared(url) } else { Remote::of(url, project) }
+    }
+
+    fn credential(credentials: &SecretCredentials, url: &str, project: &str) -> Option<Credential> {
+        let remote = remote(url, project);
+        let grant = credentials.grant(&remote);
+        credentials.read(|state| state.credential(&remote.url, &grant))
     }
 
     fn password(credentials: &SecretCredentials, url: &str) -> Option<String> {
-        match credentials.credential_for(&RepositoryUrl::parse(url).unwrap(), None)?.authentication {
+        password_for(credentials, url, "")
+    }
+
+    fn password_for(credentials: &SecretCredentials, url: &str, project: &str) -> Option<String> {
+        match credential(credentials, url, project)?.authentication {
             Authentication::Basic { password, .. } => Some(password.reveal().to_owned()),
             Authentication::Bearer { token } => Some(token.reveal().to_owned()),
             Authentication::SshKey { private_key } => Some(private_key.reveal().to_owned()),
@@ -236,13 +330,14 @@ mod tests {
             ("git@f.example:acme/shop", Some("key")),
             ("https://f.example.evil.example/acme/shop", None),
             ("https://g.example/acme/shop", None),
+            ("http://f.example/acme/shop", None),
+            ("http://f.example:443/acme/shop", None),
+            ("https://f.example:8443/acme/shop", None),
         ];
         for (url, wanted) in cases {
             assert_eq!(password(&c, url).as_deref(), wanted, "{url}");
         }
-        assert!(
-            c.credential_for(&RepositoryUrl::parse("https://f.example/acme/bare").unwrap(), None).unwrap().insecure
-        );
+        assert!(credential(&c, "https://f.example/acme/bare", "").unwrap().insecure);
         c.remove("a");
         assert_eq!(password(&c, "https://f.example/acme/shop").as_deref(), Some("acme"));
     }
@@ -262,13 +357,75 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_a_project_is_for_that_project() {
+    fn a_secret_of_a_project_is_for_that_project_and_comes_first() {
         let c = SecretCredentials::new();
-        let url = RepositoryUrl::parse("https://f.example/acme/shop").unwrap();
-        set(&c, "a", "repository", &[("url", "https://f.example/acme/shop"), ("password", "x"), ("project", "shop")]);
-        assert!(c.credential_for(&url, Some("shop")).is_some());
-        assert!(c.credential_for(&url, Some("other")).is_none());
-        assert!(c.credential_for(&url, None).is_some());
+        let shop = "https://f.example/acme/shop";
+        for (name, kind, url, project) in [
+            ("a", "repository", shop, "team-a"),
+            ("b", "repo-creds", "https://f.example/acme", "team-b"),
+            ("every", "repo-creds", "https://f.example/acme/shop", ""),
+            ("host", "repo-creds", "https://f.example", " "),
+        ] {
+            set(&c, name, kind, &[("url", url), ("password", name), ("project", project)]);
+        }
+        for (url, project, wanted) in [
+            (shop, "team-a", "a"),
+            ("https://f.example/acme/shop.git", "team-a", "a"),
+            (shop, "team-b", "b"),
+            (shop, "team-c", "every"),
+            (shop, "", "every"),
+            ("https://f.example/acme/x", "team-a", "host"),
+            ("https://f.example/acme/x", "team-b", "b"),
+            ("https://f.example/acme/x", "default", "host"),
+        ] {
+            assert_eq!(password_for(&c, url, project).as_deref(), Some(wanted), "{url} {project}");
+        }
+        // Who is served by the same shares what was fetched, and nobody else.
+        let grant = |project: &str| c.grant(&remote(shop, project));
+        assert_eq!(grant("team-c"), grant(""));
+        assert!(grant("team-a") != grant("") && grant("team-a") != grant("team-b"));
+    }
+
+    #[test]
+    fn a_grant_ends_with_its_secret() {
+        let c = SecretCredentials::new();
+        let url = "https://f.example/acme/shop";
+        let data = |project| [("url", url), ("password", "x"), ("project", project)];
+        set(&c, "a", "repository", &data("team-a"));
+        let of_a = remote(url, "team-a");
+        let grant = c.grant(&of_a);
+        let now = |grant: &Grant| c.read(|state| state.credential(&of_a.url, grant)).is_some();
+        assert!(now(&grant) && !now(&Grant::anonymous()) && !now(&Grant::named("file x")));
+        // Another Secret of the same name is another grant.
+        set(&c, "a", "repository", &data("team-b"));
+        assert!(!now(&grant));
+        set(
+            &c,
+            "a",
+            "repository",
+            &[("url", "https://f.example/acme/other"), ("password", "x"), ("project", "team-a")],
+        );
+        assert!(!now(&grant));
+        c.remove("a");
+        assert!(!now(&grant) && c.grant(&of_a).is_anonymous());
+    }
+
+    #[test]
+    fn a_list_replaces_everything() {
+        let c = SecretCredentials::new();
+        let of = |name: &str| [("url", format!("https://f.example/acme/{name}")), ("password", name.to_owned())];
+        let with = |name: &str, kind: &str| {
+            let data = of(name);
+            secret(name, kind, &data.each_ref().map(|(key, value)| (*key, value.as_str())))
+        };
+        c.reset([with("one", "repository"), with("two", "repository")]);
+        assert_eq!(password(&c, "https://f.example/acme/one").as_deref(), Some("one"));
+        // While nobody watched, one was deleted and the other became something else.
+        let taken = c.reset([with("two", "cluster"), with("three", "repository")]);
+        assert_eq!(taken, [("two".to_owned(), Taken::Ignored), ("three".to_owned(), Taken::Used)]);
+        for (name, wanted) in [("one", None), ("two", None), ("three", Some("three"))] {
+            assert_eq!(password(&c, &format!("https://f.example/acme/{name}")).as_deref(), wanted, "{name}");
+        }
     }
 
     #[test]
@@ -276,7 +433,7 @@ mod tests {
         let c = SecretCredentials::new();
         c.set_known_hosts(Some("f.example ssh-ed25519 AAAA".into()));
         c.set_certificates(BTreeMap::from([("f.example".to_owned(), "PEM".to_owned())]));
-        let found = c.credential_for(&RepositoryUrl::parse("https://f.example/a/b").unwrap(), None).unwrap();
+        let found = credential(&c, "https://f.example/a/b", "").unwrap();
         assert_eq!(found.ca_certificates.as_deref(), Some("PEM"));
         assert!(found.known_hosts.is_some());
     }

@@ -64,7 +64,7 @@ impl Rings {
     pub(crate) fn open(root: &Path) -> Result<Self, GitError> {
         let folder = root.join("keys");
         let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).map_err(GitError::disk(format!("creating {}", folder.display())))?;
+        crate::private_folder(&folder).map_err(GitError::disk(format!("creating {}", folder.display())))?;
         let turns = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self { folder, ready: Mutex::default(), turns: Semaphore::new(turns) })
     }
@@ -93,7 +93,7 @@ impl Rings {
 impl Ring {
     fn new(root: &Path, keys: &Keys) -> Result<Self, GitError> {
         let failed = || GitError::disk("writing the keys that signatures are verified with");
-        std::fs::create_dir_all(root).map_err(failed())?;
+        crate::private_folder(root).map_err(failed())?;
         let folder = TempDir::with_prefix_in(format!("{}-", &keys.id()[..16]), root).map_err(failed())?;
         let ring = Self { keys: keys.clone(), folder, openpgp: OnceCell::new(), results: Mutex::default() };
         std::fs::write(ring.allowed_signers(), &keys.ssh().allowed).map_err(failed())?;

@@ -103,6 +103,7 @@ pub fn mirrors_with(credentials: Arc<dyn Credentials>, change: impl FnOnce(&mut 
         root: folder.path().join("git"),
         credentials,
         fetch_timeout: Duration::from_secs(60),
+        stall_timeout: Duration::from_secs(60),
         max_repository_bytes: 1 << 30,
         allow_local: true,
     };
@@ -129,6 +130,8 @@ pub struct Behaviour {
     pub moved: Mutex<Option<(String, String)>>,
     /// Accept connections and say nothing.
     pub silent: AtomicBool,
+    /// Answer ten bytes a second.
+    pub slow: AtomicBool,
     /// Answer this status to everything, if not zero.
     pub status: AtomicUsize,
     pub requests: AtomicUsize,
@@ -178,6 +181,15 @@ async fn connection(stream: TcpStream, root: PathBuf, behaviour: Arc<Behaviour>)
             std::future::pending::<()>().await;
         }
         let answer = answer(&line, &headers, body, &root, &behaviour).await;
+        if behaviour.slow.load(Ordering::SeqCst) {
+            for byte in answer {
+                if stream.get_mut().write_all(&[byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            continue;
+        }
         if stream.get_mut().write_all(&answer).await.is_err() {
             return;
         }

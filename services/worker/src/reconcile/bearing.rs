@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use git::{Commit, RepositoryUrl};
+use git::Commit;
 
 use super::{Pass, render};
 use crate::index::Tracked;
@@ -48,10 +48,10 @@ pub async fn of_desired(pass: &Pass<'_>, desired: &Desired) -> Bearing {
 }
 
 async fn overtaken(pass: &Pass<'_>, wanted: &Wanted, at: &[(Tracked, Commit)]) -> Option<Commit> {
-    let url = RepositoryUrl::parse(&wanted.repository).ok()?;
+    let key = wanted.repository_key()?;
     let commit = Commit::parse(&wanted.commit).ok()?;
-    let repository = pass.ctx.git.repository(&url);
-    for (place, newer) in at.iter().filter(|(place, _)| place.repository == url.key()) {
+    for (place, newer) in at.iter().filter(|(place, _)| place.remote.key() == key) {
+        let repository = pass.ctx.git.repository(&place.remote);
         if !repository.has(&commit) || !repository.has(newer) || !repository.is_ancestor(&commit, newer).ok()? {
             continue;
         }

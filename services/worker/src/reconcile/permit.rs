@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use engine::project::{Target, application_violations, source_permitted};
 use engine::signatures::{Mode, Signature, signature_permitted, signature_policy};
-use git::{Commit, GitError, Keys, RepositoryUrl, Revision};
+use git::{Commit, GitError, Keys, Revision};
 use resources::{AppProject, Application, ApplicationSource, Destination, ObjectKey};
 
 use super::Stop;
@@ -40,8 +40,9 @@ impl Permitted {
     }
 
     /// The places in Git that the application follows. A source whose address cannot be read has none; resolving it says why.
-    pub fn places(&self) -> Vec<(RepositoryUrl, Tracked)> {
-        self.sources.iter().filter_map(|source| super::resolve::tracked(source).ok()).collect()
+    pub fn places(&self) -> Vec<Tracked> {
+        let project = self.project.name();
+        self.sources.iter().filter_map(|source| super::resolve::tracked(project, source).ok()).collect()
     }
 }
 
@@ -95,7 +96,7 @@ pub async fn signed(
     resolved: Vec<Resolved>,
 ) -> Result<Signed, Stop> {
     for source in &resolved {
-        let address = source.url.to_string();
+        let address = source.tracked.remote.to_string();
         let project = permitted.project();
         let policy = signature_policy(project, &address).map_err(|violation| Stop::invalid(violation.message))?;
         if policy.mode != Mode::None {
@@ -114,7 +115,7 @@ async fn verify(
     mode: Mode,
 ) -> Result<(), Stop> {
     let keys = keys(ctx).await?;
-    let repository = ctx.git.repository(&source.url);
+    let repository = ctx.git.repository(&source.tracked.remote);
     let failed = |error: GitError| {
         if error.is_transient() { Stop::Later(error.to_string()) } else { Stop::comparison(error.to_string()) }
     };

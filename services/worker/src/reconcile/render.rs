@@ -104,10 +104,10 @@ fn request(ctx: &Context, application: &Application, signed: &Signed, hard: bool
     let capabilities = locked(&ctx.capabilities).clone();
     let mut sources = Vec::with_capacity(signed.sources().len());
     for source in signed.sources() {
-        let snapshot = ctx.git.repository(&source.url).snapshot(&source.commit);
+        let snapshot = ctx.git.repository(&source.tracked.remote).snapshot(&source.commit);
         sources.push(SourceAt {
             source: source.source.clone(),
-            repository: source.url.to_string(),
+            repository: source.tracked.remote.to_string(),
             revision: source.tracked.revision.clone(),
             snapshot: snapshot.map_err(|error| Stop::Later(error.to_string()))?,
         });

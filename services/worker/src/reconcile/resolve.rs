@@ -1,7 +1,7 @@
 //! *Resolve*: each source's revision to the commit it means now.
 
 use futures::future::try_join_all;
-use git::{GitError, RepositoryUrl};
+use git::{GitError, Remote, RepositoryUrl};
 use resources::{ApplicationSource, annotations};
 
 use super::permit::Permitted;
@@ -14,21 +14,18 @@ use crate::poll;
 pub struct Resolved {
     /// The source.
     pub source: ApplicationSource,
-    /// Its repository.
-    pub url: RepositoryUrl,
-    /// The place it follows.
+    /// The place it follows: its repository for the application's project, and its revision.
     pub tracked: Tracked,
     /// Where that place stands.
     pub commit: git::Commit,
 }
 
-/// The place that a source follows. Whoever wants to go there asks a [`Permitted`] for its places instead.
-pub(super) fn tracked(source: &ApplicationSource) -> Result<(RepositoryUrl, Tracked), GitError> {
+/// The place that a source of a project's application follows. Whoever wants to go there asks a [`Permitted`] for its places instead.
+pub(super) fn tracked(project: &str, source: &ApplicationSource) -> Result<Tracked, GitError> {
     let url = RepositoryUrl::parse(&source.repo_url)?;
     let revision = source.target_revision.trim();
     let revision = if revision.is_empty() { "HEAD" } else { revision }.to_owned();
-    let tracked = Tracked { repository: url.key(), revision };
-    Ok((url, tracked))
+    Ok(Tracked { remote: Remote::of(url, project), revision })
 }
 
 /// Resolves all sources. An operation that names a revision resolves to that instead.
@@ -52,24 +49,25 @@ where
 {
     let mut resolved = Vec::with_capacity(permitted.sources().len());
     for source in permitted.sources() {
-        let (url, tracked) = tracked(source).ok()?;
+        let tracked = tracked(permitted.project().name(), source).ok()?;
         let commit = commit(tracked.clone()).await?;
-        resolved.push(Resolved { source: source.clone(), url, tracked, commit });
+        resolved.push(Resolved { source: source.clone(), tracked, commit });
     }
     Some(resolved)
 }
 
 async fn resolve_one(pass: &Pass<'_>, source: &ApplicationSource, asked: Option<String>) -> Result<Resolved, Stop> {
-    let (url, mut place) = tracked(source).map_err(|error| Stop::invalid(error.to_string()))?;
+    let mut place =
+        tracked(pass.application.spec.project(), source).map_err(|error| Stop::invalid(error.to_string()))?;
     if let Some(asked) = asked {
         place.revision = asked;
     }
     if pass.application.annotation(annotations::REFRESH).is_some() {
         // Somebody wants it looked at now: what the forge has and no webhook told of is handled as if one had.
-        Box::pin(poll::poll_repository(pass.ctx, &url, std::slice::from_ref(&place))).await;
+        Box::pin(poll::poll_places(pass.ctx, std::slice::from_ref(&place))).await;
     }
-    match pass.ctx.heads.resolve(&pass.ctx.git, &url, &place).await {
-        Ok(commit) => Ok(Resolved { source: source.clone(), url, tracked: place, commit }),
+    match pass.ctx.heads.resolve(&pass.ctx.git, &place).await {
+        Ok(commit) => Ok(Resolved { source: source.clone(), tracked: place, commit }),
         Err(error) if error.is_transient() => Err(Stop::Later(error.to_string())),
         Err(error) => Err(Stop::comparison(error.to_string())),
     }
