@@ -51,8 +51,11 @@ pub struct GitConfig {
 pub struct Git {
     shared: Arc<Shared>,
     root: PathBuf,
-    repositories: Arc<Mutex<HashMap<(RepositoryUrl, Grant), Arc<Core>>>>,
+    repositories: Arc<Mutex<Cores>>,
 }
+
+/// What belongs to an address and the credential that it is fetched with.
+type Cores = HashMap<(RepositoryUrl, Grant), Arc<Core>>;
 
 /// One repository: what its remote has, and its mirror. Shared by all whom the same credential serves.
 pub struct Repository {

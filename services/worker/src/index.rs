@@ -42,7 +42,9 @@ impl Index {
     pub fn track(&mut self, application: &AppId, places: Vec<Tracked>) -> Vec<Tracked> {
         let places: Vec<Tracked> = {
             let mut seen = HashSet::new();
-            places.into_iter().filter(|place| seen.insert(place.clone())).collect()
+            // A place that many follow is kept once.
+            let known = |place: Tracked| self.places.get_key_value(&place).map_or(place, |(known, _)| known.clone());
+            places.into_iter().map(known).filter(|place| seen.insert(place.clone())).collect()
         };
         let before = self.applications.get(application).cloned().unwrap_or_default();
         let left = before.iter().filter(|place| !places.contains(place));

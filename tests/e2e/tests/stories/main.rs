@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attacks;
+mod attacks_identity;
 mod cli;
 mod drift;
 mod example;
