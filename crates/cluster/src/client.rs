@@ -1,5 +1,6 @@
 //! Requests to one API server.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,12 @@ use resources::{Object, ObjectKey};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::discovery::{ApiKind, Discovery};
 use crate::error::{ClusterError, FieldConflict, Subject, from_kube, from_status};
+use crate::fence::Fence;
+use crate::limiter::{Limiter, Priority, RequestLoad, Slot};
 use crate::{Kubeconfig, Options};
 
 /// So often an object is replaced again that somebody else changed in between.
@@ -55,6 +58,9 @@ pub struct ApplyOptions {
     pub needs_migration: bool,
     /// Tell in [`Applied::taken`] what a forced apply takes from others. Costs a second request where it takes something.
     pub tell_taken: bool,
+    /// An apply expects the object at `live_version`. If it has another by now, the cluster's [`Fence`] looks at the lease
+    /// before the object is written: whoever changed it may be a later holder.
+    pub expects_live: bool,
 }
 
 impl Default for ApplyOptions {
@@ -68,6 +74,7 @@ impl Default for ApplyOptions {
             migrate_from: Vec::new(),
             needs_migration: false,
             tell_taken: false,
+            expects_live: false,
         }
     }
 }
@@ -140,6 +147,8 @@ pub enum Deleted {
 pub struct Cluster {
     pub(crate) inner: Arc<Inner>,
     acting_as: Option<Arc<str>>,
+    manager: Option<Arc<str>>,
+    fence: Option<Fence>,
 }
 
 pub(crate) struct Inner {
@@ -147,7 +156,8 @@ pub(crate) struct Inner {
     pub server: String,
     pub options: Options,
     pub discovery: Discovery,
-    gate: Semaphore,
+    config: kube::Config,
+    limiter: Arc<Limiter>,
     /// Dropped with the last clone of the cluster, which ends its watches.
     pub alive: watch::Sender<()>,
 }
@@ -157,6 +167,7 @@ impl std::fmt::Debug for Cluster {
         f.debug_struct("Cluster")
             .field("server", &self.inner.server)
             .field("acting_as", &self.acting_as)
+            .field("fence", &self.fence)
             .finish_non_exhaustive()
     }
 }
@@ -171,6 +182,9 @@ pub(crate) struct Call {
     pub body: Vec<u8>,
     /// Sending it twice does no more than sending it once.
     pub repeatable: bool,
+    /// It changes something that is stored.
+    pub writes: bool,
+    pub priority: Priority,
 }
 
 impl Call {
@@ -182,19 +196,43 @@ impl Call {
             accept: "application/json",
             body: Vec::new(),
             repeatable: true,
+            writes: false,
+            priority: Priority::Control,
         }
     }
 
     fn send(method: Method, target: String, content_type: &'static str, body: Vec<u8>) -> Self {
-        Self { method, content_type, body, ..Self::get(target) }
+        Self { method, content_type, body, writes: true, priority: Priority::Bulk, ..Self::get(target) }
     }
 
     pub(crate) fn merge_patch(target: String, patch: &Value) -> Self {
-        Self::send(Method::PATCH, target, "application/merge-patch+json", patch.to_string().into_bytes())
+        let body = patch.to_string().into_bytes();
+        Self { priority: Priority::Control, ..Self::send(Method::PATCH, target, "application/merge-patch+json", body) }
+    }
+
+    pub(crate) fn post(target: String, object: &Object) -> Self {
+        let call = Self::send(Method::POST, target, "application/json", object.0.to_string().into_bytes());
+        Self { repeatable: false, ..call }
+    }
+
+    pub(crate) fn put(target: String, object: &Object) -> Self {
+        Self { method: Method::PUT, ..Self::post(target, object) }
     }
 
     pub(crate) fn request(&self) -> Result<Request<Vec<u8>>, http::Error> {
-        let mut request = Request::builder().method(self.method.clone()).uri(&self.target).header(ACCEPT, self.accept);
+        self.request_within(None)
+    }
+
+    /// With a limit that the API server knows, too: it does not carry out later what we no longer wait for.
+    fn request_within(&self, limit: Option<Duration>) -> Result<Request<Vec<u8>>, http::Error> {
+        let uri = match limit {
+            None => Cow::Borrowed(&self.target),
+            Some(limit) => {
+                let separator = if self.target.contains('?') { '&' } else { '?' };
+                Cow::Owned(format!("{}{separator}timeout={}ms", self.target, limit.as_millis().max(1)))
+            }
+        };
+        let mut request = Request::builder().method(self.method.clone()).uri(uri.as_str()).header(ACCEPT, self.accept);
         if !self.body.is_empty() {
             request = request.header(CONTENT_TYPE, self.content_type);
         }
@@ -219,24 +257,66 @@ impl Cluster {
         // kube tries again up to 15 times with growing pauses; our own limits are in `call`.
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
+        Self::open(config, options)
+    }
+
+    fn open(config: kube::Config, options: Options) -> Result<Self, ClusterError> {
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let client =
-            kube::Client::try_from(config).map_err(|error| ClusterError::Config(crate::error::chain(&error)))?;
-        let gate = Semaphore::new(options.in_flight.max(1));
+        let client = kube::Client::try_from(config.clone())
+            .map_err(|error| ClusterError::Config(crate::error::chain(&error)))?;
+        let limiter = Limiter::new(options.in_flight);
         let (discovery, alive) = (Discovery::default(), watch::Sender::new(()));
-        Ok(Self::ourselves(Arc::new(Inner { client, server, options, discovery, gate, alive })))
+        Ok(Self::ourselves(Arc::new(Inner { client, server, options, discovery, config, limiter, alive })))
+    }
+
+    /// The same cluster over connections of its own and with limits of its own, as ourselves.
+    pub(crate) fn apart(&self, options: Options) -> Result<Self, ClusterError> {
+        let options = Options { field_manager: self.field_manager().to_owned(), ..options };
+        Self::open(self.inner.config.clone(), options)
     }
 
     /// With our own credentials and as nobody else.
     pub(crate) fn ourselves(inner: Arc<Inner>) -> Self {
-        Self { inner, acting_as: None }
+        Self { inner, acting_as: None, manager: None, fence: None }
     }
 
     /// The same cluster, whose requests are made as this user, `system:serviceaccount:team-a:deployer` for example: the API
     /// server permits what that user may do, if we may act as it. Discovery and watches stay our own, and so does a
     /// [`crate::LiveStore`].
     pub fn impersonating(&self, user: &str) -> Self {
-        Self { inner: self.inner.clone(), acting_as: Some(user.into()) }
+        Self { acting_as: Some(user.into()), ..self.clone() }
+    }
+
+    /// The same cluster, where fields are owned under another name. Connections and limits stay shared.
+    pub fn managed_as(&self, manager: &str) -> Self {
+        Self { manager: Some(manager.into()), ..self.clone() }
+    }
+
+    /// The same cluster, whose writes ask whether a lease is still held: one that is not is [`ClusterError::Fenced`] and nothing is
+    /// sent. Reads ask nothing.
+    pub fn fenced(&self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self.clone() }
+    }
+
+    /// Returns when writes are permitted: before something begins that consists of many. Without a fence they always are.
+    pub async fn permits_writes(&self) -> Result<(), ClusterError> {
+        match &self.fence {
+            Some(fence) => fence.permit().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the API server whether the lease is still ours that the fence stands for. Without a fence there is nothing to ask.
+    pub async fn confirms_lease(&self) -> Result<(), ClusterError> {
+        match &self.fence {
+            Some(fence) => fence.look().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The requests under way and waiting, by class.
+    pub fn load(&self) -> [RequestLoad; 3] {
+        self.inner.limiter.load()
     }
 
     /// The API server's address.
@@ -246,7 +326,7 @@ impl Cluster {
 
     /// The name under which we own fields.
     pub fn field_manager(&self) -> &str {
-        &self.inner.options.field_manager
+        self.manager.as_deref().unwrap_or(&self.inner.options.field_manager)
     }
 
     /// The cluster's Kubernetes version, as `1.36.3`.
@@ -292,12 +372,35 @@ impl Cluster {
         options: &ApplyOptions,
     ) -> Result<Applied, ClusterError> {
         let asks_first = options.force_conflicts && options.tell_taken;
-        match self.apply_by_force(target, object, options, options.force_conflicts && !asks_first).await {
+        match self.apply_expecting(target, object, options, options.force_conflicts && !asks_first).await {
             Err(ClusterError::Conflict { mut fields, .. }) if asks_first && !fields.is_empty() => {
                 fields.retain(|field| !options.migrate_from.contains(&field.manager));
                 let mut applied = self.apply_by_force(target, object, options, true).await?;
                 applied.taken = fields;
                 Ok(applied)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// What is not as it was when the apply was decided was changed by somebody: one who holds the lease now, perhaps.
+    async fn apply_expecting(
+        &self,
+        target: &Target<'_>,
+        object: &Object,
+        options: &ApplyOptions,
+        force: bool,
+    ) -> Result<Applied, ClusterError> {
+        let expected = options.live_version.as_deref().filter(|_| options.expects_live && !options.dry_run);
+        let Some(version) = expected else { return self.apply_by_force(target, object, options, force).await };
+        let mut at_version = object.clone();
+        if let Some(metadata) = at_version.0.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("resourceVersion".into(), version.into());
+        }
+        match self.apply_by_force(target, &at_version, options, force).await {
+            Err(ClusterError::Conflict { fields, .. }) if fields.is_empty() => {
+                self.confirms_lease().await?;
+                self.apply_by_force(target, object, options, force).await
             }
             outcome => outcome,
         }
@@ -318,7 +421,7 @@ impl Cluster {
             "application/apply-patch+yaml",
             target.body(object),
         );
-        self.write(&target.subject, &call, options).await
+        self.write(&target.subject, call, options).await
     }
 
     /// Creates an object; [`ClusterError::AlreadyExists`] if it is there.
@@ -328,7 +431,7 @@ impl Cluster {
         let mut call =
             Call::send(Method::POST, format!("{}?{query}", target.collection), "application/json", target.body(object));
         call.repeatable = false;
-        self.write(&target.subject, &call, options).await
+        self.write(&target.subject, call, options).await
     }
 
     /// Replaces an object as a whole, by an update and never by deleting it, so that a namespace keeps its content and a
@@ -364,7 +467,7 @@ impl Cluster {
         let mut call =
             Call::send(Method::PUT, format!("{}?{query}", target.path), "application/json", target.body(object));
         call.repeatable = false;
-        self.write(&target.subject, &call, options).await
+        self.write(&target.subject, call, options).await
     }
 
     /// Changes some fields of an object (JSON merge patch).
@@ -396,7 +499,8 @@ impl Cluster {
         if options.dry_run {
             body["dryRun"] = json!(["All"]);
         }
-        let call = Call::send(Method::DELETE, path, "application/json", body.to_string().into_bytes());
+        let mut call = Call::send(Method::DELETE, path, "application/json", body.to_string().into_bytes());
+        call.writes = !options.dry_run;
         match self.call(&subject, &call).await {
             Ok(reply) => {
                 let answer: Object = parse(&subject, &reply.text)?;
@@ -481,6 +585,7 @@ impl Cluster {
                 query.add("continue", &token);
             }
             let mut call = Call::get(format!("{}?{query}", selection.path()?));
+            call.priority = Priority::Bulk;
             if selection.metadata_only {
                 call.accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
             }
@@ -507,8 +612,14 @@ impl Cluster {
         query
     }
 
-    async fn write(&self, subject: &Subject<'_>, call: &Call, options: &ApplyOptions) -> Result<Applied, ClusterError> {
-        let reply = self.call(subject, call).await?;
+    async fn write(
+        &self,
+        subject: &Subject<'_>,
+        mut call: Call,
+        options: &ApplyOptions,
+    ) -> Result<Applied, ClusterError> {
+        call.writes = !options.dry_run;
+        let reply = self.call(subject, &call).await?;
         let object: Object = parse(subject, &reply.text)?;
         if object.kind() == "CustomResourceDefinition" && !options.dry_run {
             self.inner.discovery.invalidate();
@@ -548,14 +659,14 @@ impl Cluster {
 
     /// Sends a request, again after transient failures, within the limits of [`Options`].
     pub(crate) async fn call(&self, subject: &Subject<'_>, call: &Call) -> Result<Reply, ClusterError> {
-        let started = Instant::now();
+        // How long it waits for its turn is no failure of the API server's.
+        let mut failing: Option<Instant> = None;
         let options = &self.inner.options;
         let mut pause = Duration::from_millis(50);
         loop {
-            let error = match tokio::time::timeout(options.request_timeout, self.once(subject, call)).await {
-                Ok(Ok(reply)) => return Ok(reply),
-                Ok(Err(error)) => error,
-                Err(_) => ClusterError::TimedOut { what: subject.what(), after: options.request_timeout },
+            let error = match self.once(subject, call).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
             };
             let wait = match &error {
                 ClusterError::Busy { message, .. } if message.contains("is being terminated") => return Err(error),
@@ -572,7 +683,7 @@ impl Cluster {
                 _ => return Err(error),
             };
             let wait = wait.mul_f64(rand::random_range(0.8..1.2));
-            if started.elapsed() + wait > options.retry_for {
+            if failing.get_or_insert_with(Instant::now).elapsed() + wait > options.retry_for {
                 return Err(error);
             }
             tracing::debug!(request = subject.what(), error = %error, wait_ms = wait.as_millis() as u64, "request tried again");
@@ -582,9 +693,30 @@ impl Cluster {
     }
 
     async fn once(&self, subject: &Subject<'_>, call: &Call) -> Result<Reply, ClusterError> {
-        let unreachable = |reason: String| ClusterError::Unreachable { server: self.inner.server.clone(), reason };
-        let _permit = self.inner.gate.acquire().await.map_err(|error| unreachable(error.to_string()))?;
-        let mut request = call.request().map_err(|error| malformed(subject, error))?;
+        let (_slot, left) = self.admitted(call).await?;
+        let limit =
+            left.map_or(self.inner.options.request_timeout, |left| left.min(self.inner.options.request_timeout));
+        let request = call.request_within(left.map(|_| limit)).map_err(|error| malformed(subject, error))?;
+        let answer = tokio::time::timeout(limit, self.exchange(subject, request)).await;
+        answer.unwrap_or_else(|_| Err(ClusterError::TimedOut { what: subject.what(), after: limit }))
+    }
+
+    /// Waits for a turn. A write is admitted only while the lease is held, and then with the time that is left of it.
+    async fn admitted(&self, call: &Call) -> Result<(Slot, Option<Duration>), ClusterError> {
+        let Some(fence) = self.fence.as_ref().filter(|_| call.writes) else {
+            return Ok((self.inner.limiter.acquire(call.priority).await, None));
+        };
+        loop {
+            fence.permit().await?;
+            let slot = self.inner.limiter.acquire(call.priority).await;
+            // The wait may have been long.
+            if let Some(left) = fence.now()? {
+                return Ok((slot, Some(left)));
+            }
+        }
+    }
+
+    async fn exchange(&self, subject: &Subject<'_>, mut request: Request<Vec<u8>>) -> Result<Reply, ClusterError> {
         if let Some(user) = &self.acting_as {
             let user = HeaderValue::try_from(&**user).map_err(|error| malformed(subject, error))?;
             request.headers_mut().insert("impersonate-user", user);

@@ -12,7 +12,7 @@ use resources::{Object, ObjectKey};
 
 use crate::client::{Call, Cluster, Inner, Selection, parse, segment};
 use crate::error::{ClusterError, Subject};
-use crate::watch::{RawEvent, Watcher};
+use crate::watch::{Sink, Watcher};
 
 /// A missing kind asks the API server again, but not more often than this.
 const FRESH: Duration = Duration::from_secs(1);
@@ -265,21 +265,44 @@ fn watch_definitions(cluster: &Cluster) {
     };
     let selection = Selection { kind, namespace: None, selector: None, metadata_only: true, name: None };
     tokio::spawn(async move {
-        let mut watcher = Watcher::new(weak.clone(), selection, None);
-        let mut listed = false;
-        while let Some(event) = watcher.next().await {
-            // The first list says nothing new: discovery is asked for right after this task was started.
-            let news = match event {
-                RawEvent::Restarted { .. } => std::mem::replace(&mut listed, true),
-                RawEvent::Changed(_) | RawEvent::Dropped(_) | RawEvent::Deleted(_) => true,
-                RawEvent::Bookmark(_) | RawEvent::Failed(_) => false,
-            };
-            let Some(inner) = weak.upgrade() else { return };
-            if news {
-                inner.discovery.invalidate();
-            }
-        }
+        let watcher = Watcher::new(weak.clone(), selection, None);
+        watcher.feed(&mut Definitions { cluster: weak, listed: false }).await;
     });
+}
+
+/// Each change of a definition puts what is cached in doubt; which definition it was does not matter, so none is held.
+struct Definitions {
+    cluster: Weak<Inner>,
+    listed: bool,
+}
+
+impl Definitions {
+    fn changed(&self) {
+        if let Some(inner) = self.cluster.upgrade() {
+            inner.discovery.invalidate();
+        }
+    }
+}
+
+impl Sink for Definitions {
+    fn known(&self) -> Vec<ObjectKey> {
+        Vec::new()
+    }
+
+    fn applied(&mut self, _: Object) {
+        self.changed();
+    }
+
+    fn gone(&mut self, _: &ObjectKey) {
+        self.changed();
+    }
+
+    fn reset(&mut self, _: Vec<Object>, _: &str) {
+        // The first list says nothing new: discovery is asked for right after this task was started.
+        if std::mem::replace(&mut self.listed, true) {
+            self.changed();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -38,6 +38,14 @@ pub enum ClusterError {
         /// The limit that was reached.
         after: Duration,
     },
+    /// The write was not sent: the lease under which it was decided may be somebody else's by now.
+    #[error("nothing was written, since the lease {lease} may not be held any more: {reason}")]
+    Fenced {
+        /// The Lease, as `namespace/name`.
+        lease: String,
+        /// Why.
+        reason: String,
+    },
     /// The API server is overloaded, starting, or something behind it (etcd, a webhook) failed.
     #[error("{what}: the API server cannot do it now: {message}")]
     Busy {
@@ -144,7 +152,11 @@ impl ClusterError {
     /// Whether the same request may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Busy { .. } | Self::Expired(_) => true,
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Busy { .. }
+            | Self::Expired(_)
+            | Self::Fenced { .. } => true,
             Self::Api { code, .. } => *code >= 500,
             _ => false,
         }

@@ -2,7 +2,8 @@
 //! as JSON.
 //!
 //! It never decides anything: not what is to be applied, not whether two objects differ, not whose an object is. It never
-//! limits requests per second, and it never waits or tries again without an end: [`Options`] says how long.
+//! limits requests per second (how many are under way at once is limited, and in which order they go: [`Priority`]), and it
+//! never tries again without an end: [`Options`] says how long.
 //!
 //! ```no_run
 //! use cluster::{ApplyOptions, Cluster, Kubeconfig, Options};
@@ -21,7 +22,9 @@ mod client;
 mod connect;
 mod discovery;
 mod error;
+mod fence;
 mod lease;
+mod limiter;
 mod live;
 mod metadata;
 mod migrate;
@@ -31,7 +34,9 @@ pub use client::{Applied, ApplyOptions, Cluster, DeleteOptions, Deleted, Propaga
 pub use connect::{Kubeconfig, Options};
 pub use discovery::ApiKind;
 pub use error::{ClusterError, FieldConflict};
-pub use lease::{Lease, LeaseHeld, LeaseOptions};
+pub use fence::Fence;
+pub use lease::{Lease, LeaseHeld, LeaseOptions, Lost};
+pub use limiter::{Priority, RequestLoad, in_flow};
 pub use live::{LiveChange, LiveChanges, LiveStore, OwnerOf, Writing};
 pub use metadata::MetadataList;
-pub use watch::WatchEvent;
+pub use watch::{Sink, WatchEvent};

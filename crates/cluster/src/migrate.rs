@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::client::{Applied, ApplyOptions, Call, Cluster, Query, Target, Validate, parse};
 use crate::error::{ClusterError, Subject};
+use crate::limiter::Priority;
 
 /// Another writer may be faster this often.
 const ATTEMPTS: u32 = 5;
@@ -63,7 +64,7 @@ impl Cluster {
             };
             let Some(patch) = migration(&live, from, ours) else { return Ok(false) };
             let mut call = Call::merge_patch(format!("{path}?{query}"), &patch);
-            call.accept = PARTIAL;
+            (call.accept, call.priority) = (PARTIAL, Priority::Bulk);
             match self.call(subject, &call).await {
                 Ok(_) => return Ok(true),
                 Err(ClusterError::NotFound(_)) => return Ok(false),
@@ -75,7 +76,7 @@ impl Cluster {
 
     async fn metadata(&self, subject: &Subject<'_>, path: &str) -> Result<Option<Object>, ClusterError> {
         let mut call = Call::get(path.to_owned());
-        call.accept = PARTIAL;
+        (call.accept, call.priority) = (PARTIAL, Priority::Bulk);
         match self.call(subject, &call).await {
             Ok(reply) => Ok(Some(parse(subject, &reply.text)?)),
             Err(ClusterError::NotFound(_)) => Ok(None),

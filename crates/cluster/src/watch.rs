@@ -2,13 +2,14 @@
 //! broken connections and restarts of the API server: from the last resource version where the API server still knows
 //! it, with a new list where it does not, so that no change is lost.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::io::AsyncBufReadExt as _;
 use futures::{AsyncBufRead, Stream};
 use kube::core::response::Status;
-use resources::Object;
+use resources::{Object, ObjectKey};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -25,11 +26,47 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after an answer that a second attempt will not change: no permission, no such kind.
 const REFUSED_PAUSE: Duration = Duration::from_secs(15);
 
+/// Who takes in what a watch tells. There is one contract for all of them: a reset is the whole truth, so that what it does not
+/// have is gone, whatever was missed meanwhile.
+pub trait Sink: Send {
+    /// What it holds, of the kind that is watched.
+    fn known(&self) -> Vec<ObjectKey>;
+
+    /// An object was created or changed, or is there.
+    fn applied(&mut self, object: Object);
+
+    /// An object is gone.
+    fn gone(&mut self, key: &ObjectKey);
+
+    /// All objects there are: at first, and again whenever changes may have been missed. What else it holds is gone.
+    fn reset(&mut self, all: Vec<Object>, _version: &str) {
+        let listed: HashSet<ObjectKey> = all.iter().map(Object::key).collect();
+        for key in self.known().iter().filter(|key| !listed.contains(key)) {
+            self.gone(key);
+        }
+        all.into_iter().for_each(|object| self.applied(object));
+    }
+
+    /// An object is gone; at least `apiVersion`, `kind` and `metadata` of its last state.
+    fn deleted(&mut self, outline: Object) {
+        self.gone(&outline.key());
+    }
+
+    /// A reset is complete: what is held is what there is.
+    fn complete(&mut self) {}
+
+    /// Everything up to this version has been told.
+    fn bookmark(&mut self, _version: &str) {}
+
+    /// An attempt failed, told once per outage; the watch goes on.
+    fn failed(&mut self, _error: ClusterError) {}
+}
+
 /// One change, as [`Cluster::watch`] tells it.
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
     /// All objects there are: at first, and again whenever changes may have been missed. What is not among them is gone.
-    Restarted(Vec<Object>),
+    Reset(Vec<Object>),
     /// An object was created or changed.
     Applied(Object),
     /// An object is gone; this was its last state.
@@ -41,7 +78,7 @@ pub(crate) type Keep = Arc<dyn Fn(&Object) -> bool + Send + Sync>;
 
 pub(crate) enum RawEvent {
     /// A complete list as of `version`; what is not kept is left out.
-    Restarted {
+    Reset {
         objects: Vec<Object>,
         version: String,
     },
@@ -135,6 +172,22 @@ impl Watcher {
         }
     }
 
+    /// Tells a sink everything, until the cluster is no longer used.
+    pub(crate) async fn feed(mut self, sink: &mut dyn Sink) {
+        while let Some(event) = self.next().await {
+            match event {
+                RawEvent::Reset { objects, version } => {
+                    sink.reset(objects, &version);
+                    sink.complete();
+                }
+                RawEvent::Changed(object) => sink.applied(object),
+                RawEvent::Dropped(outline) | RawEvent::Deleted(outline) => sink.deleted(outline),
+                RawEvent::Bookmark(version) => sink.bookmark(&version),
+                RawEvent::Failed(error) => sink.failed(error),
+            }
+        }
+    }
+
     /// Plans the next attempt.
     fn failed(&mut self, error: ClusterError) -> Option<RawEvent> {
         let version = match std::mem::replace(&mut self.state, State::List) {
@@ -192,7 +245,7 @@ impl Watcher {
             .await?;
         objects.shrink_to_fit();
         self.state = State::Connect(version.clone());
-        Ok(RawEvent::Restarted { objects, version })
+        Ok(RawEvent::Reset { objects, version })
     }
 
     async fn connect(&mut self, version: &str) -> Result<Lines, ClusterError> {
@@ -247,7 +300,7 @@ impl Watcher {
             RawEvent::Changed(object) | RawEvent::Dropped(object) | RawEvent::Deleted(object) => {
                 object.resource_version().clone_into(version);
             }
-            RawEvent::Restarted { .. } | RawEvent::Failed(_) => {}
+            RawEvent::Reset { .. } | RawEvent::Failed(_) => {}
         }
         Ok(Some(event))
     }
@@ -341,7 +394,7 @@ fn slim(raw: &RawValue, kind: &ApiKind) -> Result<Object, serde_json::Error> {
 
 impl Cluster {
     /// Watches a kind, in one namespace or in all, optionally with a label selector. The stream begins with
-    /// [`WatchEvent::Restarted`] and goes on until it is dropped; an error says that an attempt failed (once per
+    /// [`WatchEvent::Reset`] and goes on until it is dropped; an error says that an attempt failed (once per
     /// outage), and the stream goes on after it.
     pub fn watch(
         &self,
@@ -375,13 +428,37 @@ impl Cluster {
         })
     }
 
+    /// Like [`Cluster::watch`], into a sink, for as long as the future is polled. It ends only with the cluster itself.
+    pub async fn feed(&self, kind: &ApiKind, namespace: Option<&str>, selector: Option<&str>, sink: &mut dyn Sink) {
+        let selection = Selection {
+            kind: kind.clone(),
+            namespace: namespace.map(str::to_owned),
+            selector: selector.map(str::to_owned),
+            metadata_only: false,
+            name: None,
+        };
+        Watcher::new(Arc::downgrade(&self.inner), selection, None).feed(sink).await;
+    }
+
+    /// Like [`Cluster::watch_one`], into a sink.
+    pub async fn feed_one(&self, kind: &ApiKind, namespace: Option<&str>, name: &str, sink: &mut dyn Sink) {
+        let selection = Selection {
+            kind: kind.clone(),
+            namespace: namespace.map(str::to_owned),
+            selector: None,
+            metadata_only: false,
+            name: Some(name.to_owned()),
+        };
+        Watcher::new(Arc::downgrade(&self.inner), selection, None).feed(sink).await;
+    }
+
     fn watching(&self, selection: Selection) -> impl Stream<Item = Result<WatchEvent, ClusterError>> + Send + 'static {
         let watcher = Watcher::new(Arc::downgrade(&self.inner), selection, None);
         // The stream keeps the cluster in use for as long as somebody listens.
         futures::stream::unfold((watcher, self.clone()), |(mut watcher, cluster)| async move {
             loop {
                 let item = match watcher.next().await? {
-                    RawEvent::Restarted { objects, .. } => Ok(WatchEvent::Restarted(objects)),
+                    RawEvent::Reset { objects, .. } => Ok(WatchEvent::Reset(objects)),
                     RawEvent::Changed(object) => Ok(WatchEvent::Applied(object)),
                     RawEvent::Deleted(object) => Ok(WatchEvent::Deleted(object)),
                     RawEvent::Failed(error) => Err(error),
@@ -434,6 +511,38 @@ mod tests {
 
         let Ok(RawEvent::Bookmark(version)) = read("BOOKMARK", "") else { panic!() };
         assert_eq!(version, "7");
+    }
+
+    #[test]
+    fn what_a_reset_does_not_have_is_gone() {
+        #[derive(Default)]
+        struct Names(std::collections::BTreeSet<String>, Vec<String>);
+        impl Sink for Names {
+            fn known(&self) -> Vec<ObjectKey> {
+                self.0.iter().map(|name| ObjectKey::new("", "ConfigMap", "n", name)).collect()
+            }
+            fn applied(&mut self, object: Object) {
+                self.1.push(format!("+{}", object.name()));
+                self.0.insert(object.name().to_owned());
+            }
+            fn gone(&mut self, key: &ObjectKey) {
+                self.1.push(format!("-{}", key.name));
+                self.0.remove(&key.name);
+            }
+        }
+        let object = |name: &str| {
+            Object(
+                serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "n"}}),
+            )
+        };
+        let mut names = Names::default();
+        names.reset(vec![object("a"), object("b")], "1");
+        names.applied(object("c"));
+        names.deleted(object("a"));
+        names.reset(vec![object("c"), object("d")], "9");
+        assert_eq!(names.1.join(" "), "+a +b +c -a -b +c +d");
+        names.reset(Vec::new(), "10");
+        assert!(names.0.is_empty());
     }
 
     #[test]

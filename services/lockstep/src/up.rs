@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;
@@ -26,7 +28,10 @@ pub struct Args {
     options: worker::Options,
 }
 
-/// Runs until `shutdown`, or until one of the programs cannot go on.
+/// The longest pause before a worker that broke is started again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Runs until `shutdown`, or until one of the programs cannot begin. The receiver takes webhooks whatever becomes of a worker.
 pub async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     git::private_folder(&args.options.data_dir)
         .with_context(|| format!("cannot use the data folder {}", args.options.data_dir.display()))?;
@@ -40,7 +45,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> 
         // A queue that is not there yet would leave the first deliveries to the unrouted ones.
         bus.declare(&bus::Topology::for_cluster(&config.cluster)).await?;
         names.push(config.cluster.clone());
-        programs.spawn(worker::run(config, bus.clone(), shutdown.clone()));
+        programs.spawn(keep(config, bus.clone(), shutdown.clone()));
     }
     programs.spawn(receiver::run(args.receiver.config()?, bus.clone(), shutdown.clone()));
     tracing::info!(clusters = names.join(","), "up.started");
@@ -54,6 +59,34 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> 
     }
     bus.close().await;
     first
+}
+
+/// Runs a worker, and again if it breaks. One that cannot even begin has to be configured otherwise, which is an error.
+async fn keep(config: WorkerConfig, bus: Arc<dyn bus::Bus>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut pause = Duration::from_millis(500);
+    let mut broken = false;
+    loop {
+        // In a task of its own, so that a panic is its own.
+        let running = tokio::spawn(worker::run(config.clone(), bus.clone(), shutdown.clone()));
+        let error = match running.await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) if !broken => return Err(error),
+            Ok(Err(error)) => error,
+            Err(error) => error.into(),
+        };
+        broken = true;
+        tracing::error!(
+            cluster = config.cluster,
+            error = format!("{error:#}"),
+            pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            "worker.broke: this is a defect of Lockstep, please report it; it is started again"
+        );
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 fn worker_config(args: &Args, number: usize, cluster: &str) -> anyhow::Result<WorkerConfig> {

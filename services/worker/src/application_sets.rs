@@ -149,8 +149,9 @@ impl ApplicationSets {
                 }
             }
         };
+        let tasks = &ctx.tasks;
         let ctx = ctx.clone();
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             if expand(&ctx, &state).await.is_err() {
                 expand_until_done(&ctx, &state).await;
             }
@@ -163,10 +164,9 @@ impl ApplicationSets {
         self.refresh_previewed(ctx);
     }
 
-    /// Those that are not kept are gone.
-    pub fn retain(&self, ctx: &Context, keep: impl Fn(&AppId) -> bool) {
-        locked(&self.sets).retain(|id, _| keep(id));
-        self.refresh_previewed(ctx);
+    /// Those that are known.
+    pub fn ids(&self) -> Vec<AppId> {
+        locked(&self.sets).keys().cloned().collect()
     }
 
     /// A cluster's Secret, for the clusters generator.
@@ -249,8 +249,9 @@ impl ApplicationSets {
     /// Goes on without a delivery to wait for it.
     pub fn expand_later(&self, ctx: &Arc<Context>, id: &AppId) {
         let Some(state) = locked(&self.sets).get(id).cloned() else { return };
+        let tasks = &ctx.tasks;
         let ctx = ctx.clone();
-        tokio::spawn(async move { expand_until_done(&ctx, &state).await });
+        tasks.spawn(async move { expand_until_done(&ctx, &state).await });
     }
 
     fn all(&self) -> Vec<Arc<SetState>> {

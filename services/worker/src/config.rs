@@ -108,8 +108,22 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A worker of this name and data folder, and everything else as it is by default.
+    pub(crate) fn config(cluster: &str, data: &std::path::Path) -> WorkerConfig {
+        #[derive(clap::Parser)]
+        struct Defaults {
+            #[command(flatten)]
+            options: Options,
+        }
+        let mut options = <Defaults as clap::Parser>::parse_from(["worker"]).options;
+        options.data_dir = data.to_owned();
+        // A test's program cannot confine others, and renders nothing here.
+        options.render_sandbox = render::SandboxMode::Off;
+        WorkerConfig { cluster: cluster.into(), kubeconfig: None, context: None, admin_listen: None, options }
+    }
 
     #[test]
     fn durations_as_people_write_them() {

@@ -27,6 +27,7 @@ use crate::reconcile::Causes;
 use crate::reconcile::orphans::Listed;
 use crate::registry::{Managed, Registry};
 use crate::reports::ReportLog;
+use crate::tasks::Tasks;
 use crate::tracker::{CommitCheck, CommitKey, Concerned, Conclusion, Origin, Tracker, Verdict};
 use crate::wanted::{self, Taken, Wanted};
 use crate::{AppId, intake};
@@ -65,7 +66,9 @@ pub struct Context {
     /// The applications to reconcile.
     pub queue: KeyedQueue<AppId, Causes>,
     /// Recent reports.
-    pub reports: ReportLog,
+    pub reports: Arc<ReportLog>,
+    /// What nobody waits for.
+    pub tasks: Tasks,
     /// Counters.
     pub metrics: WorkerMetrics,
     /// What the cluster is: version and API versions, for Helm.

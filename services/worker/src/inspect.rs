@@ -199,10 +199,9 @@ async fn context(workbench: &Workbench, cluster: Cluster, application: &Applicat
     };
     let config = WorkerConfig { cluster: name, kubeconfig, context, admin_listen: None, options };
     let credentials = Arc::new(SecretCredentials::new());
-    let clusters = (cluster.clone(), cluster);
     let metrics = Metrics::new("lockstep");
     let forges = Forges::new(Vec::new())?;
-    let ctx = run::context(config, clusters, Arc::new(NoBus::default()), &metrics, credentials.clone(), forges).await?;
+    let ctx = run::context(config, cluster, Arc::new(NoBus::default()), &metrics, credentials.clone(), forges).await?;
     if let Err(error) = secrets(&ctx, &credentials).await {
         // Public repositories, and those of a credentials file, need none.
         tracing::warn!(%error, "secrets.not_read");

@@ -138,7 +138,7 @@ async fn serve_received(ctx: &Arc<Context>, received: Received) {
     let handled = AssertUnwindSafe(handle(ctx, &received)).catch_unwind().await;
     let defect = "handling it ended in a panic, which is a defect of Lockstep: please report it with the worker's log";
     match handled.unwrap_or_else(|_| Handled::Dead(defect.into())) {
-        Handled::Going(rest) => drop(tokio::spawn(async move { settle(received, rest.await).await })),
+        Handled::Going(rest) => ctx.tasks.spawn(async move { settle(received, rest.await).await }),
         handled => settle(received, handled).await,
     }
 }
@@ -189,7 +189,7 @@ pub async fn handle_found(ctx: &Arc<Context>, delivery: &Delivery, by: &[Remote]
         let found = Found { delivery: Box::new(delivery.clone()), by: by.to_vec(), attempt, told };
         if let Some(first) = ctx.lanes.enter(&lane, Work::Found(found)) {
             // A task of its own: whoever polls may be stopped, and what came into the lane meanwhile is not.
-            tokio::spawn(serve(ctx.clone(), lane.clone(), first));
+            ctx.tasks.spawn(serve(ctx.clone(), lane.clone(), first));
         }
         let handled = match handled.await {
             Ok(Handled::Going(rest)) => Ok(rest.await),

@@ -29,6 +29,8 @@ pub mod registry;
 pub mod reports;
 pub mod run;
 pub mod sweep;
+pub mod tasks;
+mod term;
 pub mod timeline;
 pub mod tracker;
 pub mod tree;

@@ -1,5 +1,6 @@
 //! The worker's counters, by the words of the design.
 
+use cluster::{Cluster, RequestLoad};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -113,5 +114,31 @@ impl Collector for Renders {
         longest.encode(encoder.encode_descriptor("longest_wait_seconds", help, None, longest.metric_type())?)?;
         let started = ConstCounter::new(self.0.programs_started());
         started.encode(encoder.encode_descriptor("programs", "Programs started", None, started.metric_type())?)
+    }
+}
+
+/// The requests to the API server, asked when somebody looks: in flight and waiting, by class.
+pub fn register_requests(metrics: &Metrics, cluster: &Cluster) {
+    let requests = Requests(cluster.clone());
+    metrics.part("worker", |registry| registry.register_collector(Box::new(requests)));
+}
+
+#[derive(Debug)]
+struct Requests(Cluster);
+
+impl Collector for Requests {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let load = self.0.load();
+        let mut family = |name: &str, help: &str, count: fn(&RequestLoad) -> usize| {
+            let kind = ConstGauge::new(0i64).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for load in &load {
+                let count = i64::try_from(count(load)).unwrap_or(i64::MAX);
+                ConstGauge::new(count).encode(family.encode_family(&[("class", load.priority.name())])?)?;
+            }
+            Ok::<(), std::fmt::Error>(())
+        };
+        family("api_requests_in_flight", "Requests that the API server has not answered yet", |load| load.in_flight)?;
+        family("api_requests_waiting", "Requests that wait for their turn", |load| load.waiting)
     }
 }

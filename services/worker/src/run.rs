@@ -1,12 +1,15 @@
 //! Putting a worker together, and taking it apart in order.
 
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bus::{Bus, Topology};
-use cluster::{Cluster, Kubeconfig, Lease, LiveStore};
+use bus::Bus;
+use cluster::{Cluster, Kubeconfig, LiveStore};
+use engine::ownership::Tracking;
 use forge::{Credential, ForgeAccount, ForgeKind, Forges};
 use git::{Credentials, Git, GitConfig, Grant, Remote, RepositoryUrl, SecretCredentials, StaticCredentials};
 use render::{RenderConfig, Renderer, SandboxState};
@@ -22,103 +25,57 @@ use crate::customizations::CONFIG_MAP;
 use crate::feedback::Publisher;
 use crate::metrics::WorkerMetrics;
 use crate::reports::ReportLog;
+use crate::tasks::Tasks;
+use crate::term::Household;
 use crate::tracker::Tracker;
-use crate::{application_sets, intake, outbox, poll, reconcile, sweep, watches};
+use crate::{reconcile, term};
 
-/// How often deliveries that found no queue are looked for.
-const REROUTE: Duration = Duration::from_secs(60);
-
-/// Runs one worker until `shutdown`; returns early if it cannot go on.
+/// Runs one worker until `shutdown`. An API server or a broker that goes away, a lease that is lost, a part that breaks: the worker
+/// goes on by itself when it can, in the same process. An error means that it could not even begin, and that waiting does
+/// not mend it: its configuration has to be corrected.
 pub async fn run(config: WorkerConfig, bus: Arc<dyn Bus>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let cluster_name = config.cluster.clone();
     let shutdown = shutdown.child_token();
-    let from = match &config.kubeconfig {
-        Some(path) => Kubeconfig::File { path: path.clone(), context: config.context.clone() },
-        None => Kubeconfig::InCluster,
-    };
-    let connect = async |manager: &str| {
-        let options = cluster::Options { field_manager: manager.into(), ..cluster::Options::default() };
-        Cluster::connect(&from, options).await.with_context(|| format!("cannot reach cluster {cluster_name}"))
-    };
-    let cluster = connect("lockstep").await?;
-    let control = connect("lockstep-status").await?;
-    bus.declare(&Topology::for_cluster(&cluster_name)).await.context("cannot set up this cluster's queues")?;
-    reroute(bus.as_ref()).await;
-
     let metrics = Metrics::new("lockstep");
-    let readiness = Readiness::default();
-    readiness.set("started", Err("the cluster's applications have not been listed yet".into()));
-    let credentials = Arc::new(SecretCredentials::new());
-    let forges = forges(&config)?;
-    let ctx = Arc::new(context(config, (cluster, control), bus, &metrics, credentials.clone(), forges.clone()).await?);
-    tell_sandbox(&ctx.renderer.sandbox(), &readiness);
-    let admin = serve_admin(&ctx, metrics, readiness.clone(), &shutdown)?;
-
-    let lease = tokio::select! {
-        lease = hold_lease(&ctx) => lease?,
-        () = shutdown.cancelled() => return Ok(()),
-    };
-    let mut tasks = tokio::task::JoinSet::new();
-    start_watches(&ctx, credentials, &mut tasks, &shutdown).await?;
-    readiness.set("started", Ok(()));
-    tracing::info!(cluster = cluster_name, applications = ctx.registry.count(), "worker.started");
-
-    let reconciling = tokio::spawn(reconcile::run(ctx.clone()));
-    tasks.spawn({
-        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
-        async move {
-            first_renders(&ctx).await;
-            intake::run(ctx, shutdown).await
-        }
-    });
-    tasks.spawn(outbox::run(ctx.clone(), forges, shutdown.clone()));
-    endless(&mut tasks, {
-        let (ctx, shutdown) = (ctx.clone(), shutdown.clone());
-        async move {
-            first_renders(&ctx).await;
-            poll::run(ctx, shutdown).await;
-        }
-    });
-    endless(&mut tasks, reroute_now_and_then(ctx.clone(), shutdown.clone()));
-    endless(&mut tasks, sweep::run(ctx.clone(), shutdown.clone()));
-    endless(&mut tasks, application_sets::relist(ctx.clone(), shutdown.clone()));
-
-    let ended = tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        () = lease.lost() => Err(anyhow::anyhow!("another replica of this worker has taken over the lease")),
-        Some(ended) = tasks.join_next() => ended.map_err(anyhow::Error::from).and_then(|ended| ended),
-    };
+    let house = household(config, bus, &metrics).await?;
+    let admin = serve_admin(&house, metrics, &shutdown)?;
+    let ended = term::all(&house, &shutdown).await;
     shutdown.cancel();
-    ctx.queue.close();
-    // What is half done is done again by whoever comes next; a moment lets most of it end well.
-    let _ = tokio::time::timeout(Duration::from_secs(5), reconciling).await;
-    let _ = tokio::time::timeout(Duration::from_secs(5), async { while tasks.join_next().await.is_some() {} }).await;
-    let _ = lease.release().await;
     if let Some(admin) = admin {
         let _ = admin.await;
     }
     ended.with_context(|| format!("worker {cluster_name} stopped"))
 }
 
-/// What was accepted while no worker's queue existed is waiting for one.
-async fn reroute(bus: &dyn Bus) {
-    match bus.reroute().await {
-        Ok(0) => {}
-        Ok(count) => {
-            tracing::info!(count, "bus.rerouted: deliveries that came while this cluster's queue did not exist")
-        }
-        Err(error) => tracing::warn!(%error, "bus.not_rerouted"),
-    }
-}
-
-/// The broker may lose a queue and get it back: what came in between is looked for now and then, not only at a start.
-async fn reroute_now_and_then(ctx: Arc<Context>, shutdown: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(REROUTE) => reroute(ctx.bus.as_ref()).await,
-        }
-    }
+async fn household(config: WorkerConfig, bus: Arc<dyn Bus>, metrics: &Metrics) -> anyhow::Result<Household> {
+    let from = match &config.kubeconfig {
+        Some(path) => Kubeconfig::File { path: path.clone(), context: config.context.clone() },
+        None => Kubeconfig::InCluster,
+    };
+    let options = cluster::Options { field_manager: "lockstep".into(), ..cluster::Options::default() };
+    let connected = Cluster::connect(&from, options).await;
+    let cluster = connected.with_context(|| format!("cannot reach cluster {}", config.cluster))?;
+    crate::metrics::register_requests(metrics, &cluster);
+    let readiness = Readiness::default();
+    readiness.set("started", Err("the cluster's applications have not been listed yet".into()));
+    let credentials = Arc::new(SecretCredentials::new());
+    let (git, renderer) = tools(&config, credentials.clone()).await?;
+    crate::metrics::register_renders(metrics, &renderer);
+    tell_sandbox(&renderer.sandbox(), &readiness);
+    Ok(Household {
+        forges: forges(&config)?,
+        identity: identity(&config)?,
+        publisher: Publisher::start(bus.clone(), &config.cluster),
+        reports: Arc::new(ReportLog::start(bus.clone())),
+        metrics: WorkerMetrics::register(metrics),
+        config,
+        bus,
+        cluster,
+        credentials,
+        git,
+        renderer,
+        readiness,
+    })
 }
 
 /// What confines the programs that render is said where an operator looks.
@@ -133,14 +90,35 @@ fn tell_sandbox(state: &SandboxState, readiness: &Readiness) {
     readiness.note("render-sandbox", state.to_string());
 }
 
+/// A context without a term: for a program that looks and does not work.
 pub(crate) async fn context(
     config: WorkerConfig,
-    (cluster, control): (Cluster, Cluster),
+    cluster: Cluster,
     bus: Arc<dyn Bus>,
     metrics: &Metrics,
     credentials: Arc<SecretCredentials>,
     forges: Forges,
 ) -> anyhow::Result<Context> {
+    let (git, renderer) = tools(&config, credentials.clone()).await?;
+    let house = Household {
+        identity: Identity::nobody(),
+        publisher: Publisher::start(bus.clone(), &config.cluster),
+        reports: Arc::new(ReportLog::start(bus.clone())),
+        metrics: WorkerMetrics::register(metrics),
+        readiness: Readiness::default(),
+        config,
+        bus,
+        cluster: cluster.clone(),
+        credentials,
+        forges,
+        git,
+        renderer,
+    };
+    assemble(&house, cluster).await
+}
+
+/// What fetches and what renders.
+async fn tools(config: &WorkerConfig, credentials: Arc<SecretCredentials>) -> anyhow::Result<(Git, Renderer)> {
     let options = &config.options;
     let data = options.data_dir.join(&config.cluster);
     // What is fetched and rendered may be secret, also to the other users of the machine.
@@ -169,30 +147,42 @@ pub(crate) async fn context(
         render_config.parallel = options.renders;
     }
     let renderer = Renderer::new(render_config).await.context("cannot render")?;
-    crate::metrics::register_renders(metrics, &renderer);
+    Ok((git, renderer))
+}
+
+/// A context with nothing in it yet; what `cluster` writes, it writes as that term.
+pub(crate) async fn assemble(house: &Household, cluster: Cluster) -> anyhow::Result<Context> {
+    let options = &house.config.options;
     let capabilities =
         Capabilities { version: cluster.version().await?, api_versions: cluster.api_versions().await?.into() };
     let settings = ObjectKey::new("", "ConfigMap", &options.namespace, CONFIG_MAP);
     let tracking = crate::customizations::tracking(cluster.get(&settings).await?.as_ref());
+    Ok(with(house, cluster, capabilities, tracking))
+}
+
+fn with(house: &Household, cluster: Cluster, capabilities: Capabilities, tracking: Tracking) -> Context {
+    let config = house.config.clone();
+    let options = &config.options;
     let owner_of = {
         let tracking = tracking.clone();
         Arc::new(move |object: &resources::Object| engine::ownership::owner_of(object, &tracking))
     };
     let managers = vec![cluster.field_manager().to_owned(), reconcile::ARGO_CD.to_owned()];
     let live = LiveStore::with_managers(cluster.clone(), owner_of, managers);
-    Ok(Context {
+    Context {
         live,
-        git,
-        renderer,
-        publisher: Publisher::start(bus.clone(), &config.cluster),
-        reports: ReportLog::start(bus.clone()),
+        git: house.git.clone(),
+        renderer: house.renderer.clone(),
+        publisher: house.publisher.clone(),
+        reports: house.reports.clone(),
+        tasks: Tasks::default(),
         registry: Default::default(),
         projects: Default::default(),
-        application_sets: ApplicationSets::new(forges),
+        application_sets: ApplicationSets::new(house.forges.clone()),
         heads: Default::default(),
         lanes: Default::default(),
         queue: Default::default(),
-        metrics: WorkerMetrics::register(metrics),
+        metrics: house.metrics.clone(),
         capabilities: std::sync::Mutex::new(capabilities),
         customizations: Default::default(),
         tracking,
@@ -201,11 +191,11 @@ pub(crate) async fn context(
         index: Default::default(),
         tracker: std::sync::Mutex::new(Tracker::new(&config.cluster, &options.namespace, options.checks_per_commit)),
         previewed: Default::default(),
+        control: cluster.managed_as("lockstep-status"),
         cluster,
-        control,
-        bus,
+        bus: house.bus.clone(),
         config,
-    })
+    }
 }
 
 /// Credentials of the cluster's Secrets first, then those of the file.
@@ -258,20 +248,19 @@ fn forges(config: &WorkerConfig) -> anyhow::Result<Forges> {
 }
 
 fn serve_admin(
-    ctx: &Arc<Context>,
+    house: &Household,
     metrics: Metrics,
-    readiness: Readiness,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<tokio::task::JoinHandle<Result<(), telemetry::TelemetryError>>>> {
-    let Some(address) = ctx.config.admin_listen else { return Ok(None) };
-    let shared = ctx.clone();
-    let admin = Admin::new(metrics, readiness).with_routes(move |routes| {
-        let ctx = shared.clone();
+    let Some(address) = house.config.admin_listen else { return Ok(None) };
+    let shared = house.reports.clone();
+    let admin = Admin::new(metrics, house.readiness.clone()).with_routes(move |routes| {
+        let reports = shared.clone();
         routes.route(
             "/reports",
             actix_web::web::get().to(move || {
-                let ctx = ctx.clone();
-                async move { actix_web::web::Json::<Value>(ctx.reports.to_json()) }
+                let reports = reports.clone();
+                async move { actix_web::web::Json::<Value>(reports.to_json()) }
             }),
         );
     });
@@ -282,7 +271,7 @@ fn serve_admin(
 
 /// Deliveries wait until it is known what each application reads: before that, every push would seem to concern every one.
 /// Renders are kept on disk, so this takes long only where there is nothing on disk; and not forever.
-async fn first_renders(ctx: &Context) {
+pub(crate) async fn first_renders(ctx: &Context) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while tokio::time::Instant::now() < deadline {
         if ctx.registry.all().iter().all(|managed| managed.state().rendered_once) {
@@ -292,60 +281,85 @@ async fn first_renders(ctx: &Context) {
     }
 }
 
-/// One replica works, the others stand by. Whoever has the same data folder is the same replica, so a worker that was killed
-/// takes its own lease back at once.
-async fn hold_lease(ctx: &Context) -> anyhow::Result<cluster::LeaseHeld> {
-    let file = ctx.config.options.data_dir.join(ctx.cluster_name()).join("identity");
-    let identity = match std::fs::read_to_string(&file) {
-        Ok(identity) => identity,
-        Err(_) => {
-            let identity = uuid::Uuid::new_v4().to_string();
-            std::fs::write(&file, &identity).with_context(|| format!("cannot write {}", file.display()))?;
-            identity
-        }
-    };
-    let name = format!("lockstep-worker-{}", ctx.cluster_name());
-    Lease::hold(&ctx.cluster, ctx.namespace(), &name, identity.trim()).await.context("cannot take the worker's lease")
+/// Names a replica in the lease. Whoever has the same data folder is the same replica, so a worker that was killed takes its own
+/// lease back at once.
+pub(crate) struct Identity {
+    pub name: String,
+    /// Locked for as long as the process lives.
+    _file: Option<File>,
 }
 
-/// A task that goes on until the worker is stopped, and cannot fail.
-fn endless(tasks: &mut tokio::task::JoinSet<anyhow::Result<()>>, task: impl Future<Output = ()> + Send + 'static) {
-    tasks.spawn(async move {
-        task.await;
-        Ok(())
-    });
-}
-
-async fn start_watches(
-    ctx: &Arc<Context>,
-    credentials: Arc<SecretCredentials>,
-    tasks: &mut tokio::task::JoinSet<anyhow::Result<()>>,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<()> {
-    let listed = [(); 4].map(|()| CancellationToken::new());
-    tasks.spawn(watches::secrets(ctx.clone(), credentials, listed[0].clone(), shutdown.clone()));
-    tasks.spawn(watches::app_projects(ctx.clone(), listed[1].clone(), shutdown.clone()));
-    tasks.spawn(watches::settings(ctx.clone(), listed[2].clone(), shutdown.clone()));
-    for started in &listed[..3] {
-        first(started, tasks).await?;
+impl Identity {
+    fn nobody() -> Self {
+        Self { name: String::new(), _file: None }
     }
-    tasks.spawn(watches::applications(ctx.clone(), listed[3].clone(), shutdown.clone()));
-    first(&listed[3], tasks).await?;
-    tasks.spawn(watches::application_sets(ctx.clone(), shutdown.clone()));
-    endless(tasks, watches::live(ctx.clone(), shutdown.clone()));
-    Ok(())
 }
 
-/// Waits for a first list, or for the task that ends instead.
-async fn first(
-    started: &CancellationToken,
-    tasks: &mut tokio::task::JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<()> {
-    tokio::select! {
-        () = started.cancelled() => Ok(()),
-        Some(ended) = tasks.join_next() => {
-            ended??;
-            anyhow::bail!("a watch ended before its first list")
+fn identity(config: &WorkerConfig) -> anyhow::Result<Identity> {
+    let path = config.options.data_dir.join(&config.cluster).join("identity");
+    let cannot = || format!("cannot use {}", path.display());
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).open(&path).with_context(cannot)?;
+    let new = || {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        format!("{}_{}", host.trim(), uuid::Uuid::new_v4()).trim_start_matches('_').to_owned()
+    };
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        tracing::warn!(folder = %path.display(), "identity.taken: another worker has this data folder; give each its own");
+        return Ok(Identity { name: new(), _file: None });
+    }
+    let mut name = String::new();
+    file.read_to_string(&mut name).with_context(cannot)?;
+    if name.trim().is_empty() {
+        name = new();
+        file.write_all(name.as_bytes()).with_context(cannot)?;
+    }
+    Ok(Identity { name: name.trim().to_owned(), _file: Some(file) })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A context in which nothing runs, and the folder and the household that it needs. No API server is behind it.
+    pub(crate) async fn idle() -> (Arc<Context>, (tempfile::TempDir, Household)) {
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        let text = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{ "name": "c", "cluster": { "server": "https://127.0.0.1:9" } }],
+            "users": [{ "name": "u", "user": {} }],
+            "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
+        });
+        std::fs::write(&kubeconfig, text.to_string()).unwrap();
+        let mut config = crate::config::tests::config("dev", folder.path());
+        config.kubeconfig = Some(kubeconfig);
+        let bus = bus::connect(&format!("journal:{}", folder.path().join("bus.db").display())).await.unwrap();
+        let house = household(config, bus, &Metrics::new("test")).await.unwrap();
+        let ctx = Arc::new(with(&house, house.cluster.clone(), Capabilities::default(), Default::default()));
+        (ctx, (folder, house))
+    }
+
+    #[tokio::test]
+    async fn requests_are_counted_by_class() {
+        let metrics = Metrics::new("lockstep");
+        let (_, (_folder, house)) = idle().await;
+        crate::metrics::register_requests(&metrics, &house.cluster);
+        let page = metrics.encode();
+        for line in ["api_requests_in_flight{class=\"control\"} 0", "api_requests_waiting{class=\"bulk\"} 0"] {
+            assert!(page.contains(&format!("lockstep_worker_{line}\n")), "{page}");
         }
+    }
+
+    #[test]
+    fn a_data_folder_is_one_replica_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("dev")).unwrap();
+        let config = crate::config::tests::config("dev", folder.path());
+        let first = identity(&config).unwrap();
+        assert_ne!(identity(&config).unwrap().name, first.name, "it is in use");
+        let name = first.name.clone();
+        drop(first);
+        assert_eq!(identity(&config).unwrap().name, name, "as after a kill");
     }
 }

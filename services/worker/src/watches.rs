@@ -1,22 +1,21 @@
 //! What the worker watches in its cluster: Applications, ApplicationSets, AppProjects, the Secrets of repositories and
 //! clusters, and the live objects that applications own. Each change becomes an entry of a queue.
 
-use std::collections::{BTreeMap, HashSet};
-use std::pin::pin;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use base64::Engine as _;
-use cluster::{ApiKind, WatchEvent};
-use futures::StreamExt as _;
+use cluster::{ApiKind, ClusterError, Sink};
 use git::{NamedSecret, SecretCredentials, Taken};
-use resources::{AppProject, Application, ApplicationSet, Object, annotations, conditions};
+use resources::{AppProject, Application, ApplicationSet, Object, ObjectKey, annotations, conditions};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{GROUP, application_key, locked};
 use crate::customizations::CONFIG_MAP;
 use crate::reconcile::{Cause, Causes, permit};
+use crate::term::NotServed;
 use crate::{AppId, Context, projects};
 
 /// The label that tells what a Secret of the control namespace is for.
@@ -25,11 +24,19 @@ const SECRET_TYPE: &str = "argocd.argoproj.io/secret-type";
 /// One of the control kinds as the cluster serves it.
 pub async fn control_kind(ctx: &Context, kind: &str) -> anyhow::Result<ApiKind> {
     let found = ctx.cluster.kind(GROUP, Some("v1alpha1"), kind).await?;
-    found.with_context(|| {
-        format!(
-            "the cluster has no {kind} resource; install the CRDs: `lockstep crds | kubectl apply --server-side -f -`"
-        )
-    })
+    Ok(found.ok_or_else(|| NotServed(kind.to_owned()))?)
+}
+
+/// A watch that goes on until the worker is stopped.
+async fn until_stopped(
+    shutdown: &CancellationToken,
+    what: &str,
+    watch: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        () = watch => anyhow::bail!("the watch on {what} ended"),
+    }
 }
 
 /// Watches Applications until the worker is stopped. `started` is fired after the first list.
@@ -39,34 +46,35 @@ pub async fn applications(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let kind = control_kind(&ctx, "Application").await?;
-    let mut events = pin!(ctx.cluster.watch(&kind, None, None));
-    loop {
-        let event = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            event = events.next() => event.context("the watch on Applications ended")?,
-        };
-        match event {
-            Ok(WatchEvent::Restarted(objects)) => {
-                let mut seen = HashSet::new();
-                for object in objects {
-                    seen.insert(AppId::new(object.namespace(), object.name()));
-                    take_application(&ctx, object, if started.is_cancelled() { Cause::Changed } else { Cause::Start });
-                }
-                for managed in ctx.registry.all() {
-                    if !seen.contains(&managed.id) {
-                        forget_application(&ctx, &managed.id);
-                    }
-                }
-                started.cancel();
-            }
-            Ok(WatchEvent::Applied(object)) => {
-                take_application(&ctx, object, Cause::Changed);
-            }
-            Ok(WatchEvent::Deleted(object)) => {
-                forget_application(&ctx, &AppId::new(object.namespace(), object.name()));
-            }
-            Err(error) => tracing::warn!(%error, "watch.failed: Applications"),
-        }
+    let mut sink = Applications { ctx: ctx.clone(), started };
+    until_stopped(&shutdown, "Applications", ctx.cluster.feed(&kind, None, None, &mut sink)).await
+}
+
+struct Applications {
+    ctx: Arc<Context>,
+    started: CancellationToken,
+}
+
+impl Sink for Applications {
+    fn known(&self) -> Vec<ObjectKey> {
+        self.ctx.registry.all().iter().map(|managed| application_key(&managed.id)).collect()
+    }
+
+    fn applied(&mut self, object: Object) {
+        let cause = if self.started.is_cancelled() { Cause::Changed } else { Cause::Start };
+        take_application(&self.ctx, object, cause);
+    }
+
+    fn gone(&mut self, key: &ObjectKey) {
+        forget_application(&self.ctx, &AppId::new(&key.namespace, &key.name));
+    }
+
+    fn complete(&mut self) {
+        self.started.cancel();
+    }
+
+    fn failed(&mut self, error: ClusterError) {
+        tracing::warn!(%error, "watch.failed: Applications");
     }
 }
 
@@ -128,8 +136,9 @@ fn tell_invalid(ctx: &Arc<Context>, id: AppId, known: Option<serde_json::Value>,
     }
     let now = resources::Time(jiff::Timestamp::now());
     let condition = json!({ "type": conditions::INVALID_SPEC_ERROR, "message": message, "lastTransitionTime": now });
+    let tasks = &ctx.tasks;
     let ctx = ctx.clone();
-    tokio::spawn(async move {
+    tasks.spawn(async move {
         let patch = json!({ "status": { "conditions": [condition], "sync": { "status": "Unknown" } } });
         if let Err(error) = ctx.control.merge_patch(&application_key(&id), &patch).await {
             tracing::warn!(application = %id, %error, "status.not_written");
@@ -154,8 +163,9 @@ fn forget_application(ctx: &Arc<Context>, id: &AppId) {
     locked(&ctx.depending).remove(id);
     let Some(managed) = ctx.registry.remove(id) else { return };
     managed.newer.notify_waiters();
+    let tasks = &ctx.tasks;
     let ctx = ctx.clone();
-    tokio::spawn(async move { crate::reconcile::report::gone(&ctx, &managed).await });
+    tasks.spawn(async move { crate::reconcile::report::gone(&ctx, &managed).await });
 }
 
 /// Watches AppProjects until the worker is stopped; a changed project is a cause for its applications.
@@ -165,30 +175,37 @@ pub async fn app_projects(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let kind = control_kind(&ctx, "AppProject").await?;
-    let namespace = ctx.namespace().to_owned();
-    let mut events = pin!(ctx.cluster.watch(&kind, Some(&namespace), None));
-    loop {
-        let event = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            event = events.next() => event.context("the watch on AppProjects ended")?,
-        };
-        match event {
-            Ok(WatchEvent::Restarted(objects)) => {
-                let names: HashSet<String> = objects.iter().map(|object| object.name().to_owned()).collect();
-                for gone in ctx.projects.names().into_iter().filter(|name| !names.contains(name)) {
-                    ctx.projects.remove(&gone);
-                    wake_project(&ctx, &gone);
-                }
-                objects.into_iter().for_each(|object| take_project(&ctx, object));
-                started.cancel();
-            }
-            Ok(WatchEvent::Applied(object)) => take_project(&ctx, object),
-            Ok(WatchEvent::Deleted(object)) => {
-                ctx.projects.remove(object.name());
-                wake_project(&ctx, object.name());
-            }
-            Err(error) => tracing::warn!(%error, "watch.failed: AppProjects"),
-        }
+    let mut sink = AppProjects { ctx: ctx.clone(), started };
+    let watch = ctx.cluster.feed(&kind, Some(ctx.namespace()), None, &mut sink);
+    until_stopped(&shutdown, "AppProjects", watch).await
+}
+
+struct AppProjects {
+    ctx: Arc<Context>,
+    started: CancellationToken,
+}
+
+impl Sink for AppProjects {
+    fn known(&self) -> Vec<ObjectKey> {
+        let key = |name: &String| ObjectKey::new(GROUP, AppProject::KIND, self.ctx.namespace(), name);
+        self.ctx.projects.names().iter().map(key).collect()
+    }
+
+    fn applied(&mut self, object: Object) {
+        take_project(&self.ctx, object);
+    }
+
+    fn gone(&mut self, key: &ObjectKey) {
+        self.ctx.projects.remove(&key.name);
+        wake_project(&self.ctx, &key.name);
+    }
+
+    fn complete(&mut self) {
+        self.started.cancel();
+    }
+
+    fn failed(&mut self, error: ClusterError) {
+        tracing::warn!(%error, "watch.failed: AppProjects");
     }
 }
 
@@ -217,25 +234,31 @@ fn wake_project(ctx: &Arc<Context>, name: &str) {
 /// Watches ApplicationSets until the worker is stopped.
 pub async fn application_sets(ctx: Arc<Context>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let kind = control_kind(&ctx, "ApplicationSet").await?;
-    let namespace = ctx.namespace().to_owned();
-    let mut events = pin!(ctx.cluster.watch(&kind, Some(&namespace), None));
-    loop {
-        let event = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            event = events.next() => event.context("the watch on ApplicationSets ended")?,
-        };
-        match event {
-            Ok(WatchEvent::Restarted(objects)) => {
-                let names: HashSet<String> = objects.iter().map(|object| object.name().to_owned()).collect();
-                objects.into_iter().for_each(|object| take_set(&ctx, object));
-                ctx.application_sets.retain(&ctx, |id| names.contains(&id.name));
-            }
-            Ok(WatchEvent::Applied(object)) => take_set(&ctx, object),
-            Ok(WatchEvent::Deleted(object)) => {
-                ctx.application_sets.remove(&ctx, &AppId::new(object.namespace(), object.name()));
-            }
-            Err(error) => tracing::warn!(%error, "watch.failed: ApplicationSets"),
-        }
+    let mut sink = Sets { ctx: ctx.clone() };
+    let watch = ctx.cluster.feed(&kind, Some(ctx.namespace()), None, &mut sink);
+    until_stopped(&shutdown, "ApplicationSets", watch).await
+}
+
+struct Sets {
+    ctx: Arc<Context>,
+}
+
+impl Sink for Sets {
+    fn known(&self) -> Vec<ObjectKey> {
+        let key = |id: &AppId| ObjectKey::new(GROUP, ApplicationSet::KIND, &id.namespace, &id.name);
+        self.ctx.application_sets.ids().iter().map(key).collect()
+    }
+
+    fn applied(&mut self, object: Object) {
+        take_set(&self.ctx, object);
+    }
+
+    fn gone(&mut self, key: &ObjectKey) {
+        self.ctx.application_sets.remove(&self.ctx, &AppId::new(&key.namespace, &key.name));
+    }
+
+    fn failed(&mut self, error: ClusterError) {
+        tracing::warn!(%error, "watch.failed: ApplicationSets");
     }
 }
 
@@ -257,24 +280,54 @@ pub async fn secrets(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let kind = ctx.cluster.kind("", Some("v1"), "Secret").await?.context("the cluster serves no Secrets")?;
-    let namespace = ctx.namespace().to_owned();
-    let mut events = pin!(ctx.cluster.watch(&kind, Some(&namespace), Some(SECRET_TYPE)));
-    loop {
-        let event = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            event = events.next() => event.context("the watch on Secrets ended")?,
-        };
-        match event {
-            Ok(WatchEvent::Restarted(objects)) => {
-                take_secrets(&ctx, &credentials, &objects);
-                started.cancel();
-            }
-            Ok(WatchEvent::Applied(object)) => take_secret(&ctx, &credentials, &object),
-            Ok(WatchEvent::Deleted(object)) => {
-                credentials.remove(object.name());
-                ctx.application_sets.remove_cluster(object.name());
-            }
-            Err(error) => tracing::warn!(%error, "watch.failed: Secrets"),
+    let mut sink = Secrets { ctx: ctx.clone(), credentials, names: BTreeSet::new(), started };
+    let watch = ctx.cluster.feed(&kind, Some(ctx.namespace()), Some(SECRET_TYPE), &mut sink);
+    until_stopped(&shutdown, "Secrets", watch).await
+}
+
+/// What it has taken up is forgotten with it: the credentials outlive the term, and the next one reads the Secrets anew.
+struct Secrets {
+    ctx: Arc<Context>,
+    credentials: Arc<SecretCredentials>,
+    names: BTreeSet<String>,
+    started: CancellationToken,
+}
+
+impl Sink for Secrets {
+    fn known(&self) -> Vec<ObjectKey> {
+        self.names.iter().map(|name| ObjectKey::new("", "Secret", self.ctx.namespace(), name)).collect()
+    }
+
+    fn applied(&mut self, object: Object) {
+        // It may have been of the other type before.
+        if object.label(SECRET_TYPE) == Some("cluster") {
+            self.credentials.remove(object.name());
+        } else {
+            self.ctx.application_sets.remove_cluster(object.name());
+        }
+        take_secret(&self.ctx, &self.credentials, &object);
+        self.names.insert(object.name().to_owned());
+    }
+
+    fn gone(&mut self, key: &ObjectKey) {
+        self.credentials.remove(&key.name);
+        self.ctx.application_sets.remove_cluster(&key.name);
+        self.names.remove(&key.name);
+    }
+
+    fn complete(&mut self) {
+        self.started.cancel();
+    }
+
+    fn failed(&mut self, error: ClusterError) {
+        tracing::warn!(%error, "watch.failed: Secrets");
+    }
+}
+
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        for name in &self.names {
+            self.credentials.remove(name);
         }
     }
 }
@@ -331,33 +384,53 @@ pub async fn settings(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let kind = ctx.cluster.kind("", Some("v1"), "ConfigMap").await?.context("the cluster serves no ConfigMaps")?;
-    let namespace = ctx.namespace().to_owned();
-    let mut events = pin!(ctx.cluster.watch_one(&kind, Some(&namespace), CONFIG_MAP));
-    loop {
-        let event = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            event = events.next() => event.context("the watch on argocd-cm ended")?,
-        };
-        let config_map = match event {
-            Ok(WatchEvent::Restarted(mut objects)) => objects.pop(),
-            Ok(WatchEvent::Applied(object)) => Some(object),
-            Ok(WatchEvent::Deleted(_)) => None,
-            Err(error) => {
-                tracing::warn!(%error, "watch.failed: {CONFIG_MAP}");
-                continue;
-            }
-        };
-        if crate::customizations::tracking(config_map.as_ref()) != ctx.tracking {
+    let mut sink = Settings { ctx: ctx.clone(), is_there: false, started };
+    let watch = ctx.cluster.feed_one(&kind, Some(ctx.namespace()), CONFIG_MAP, &mut sink);
+    until_stopped(&shutdown, CONFIG_MAP, watch).await
+}
+
+struct Settings {
+    ctx: Arc<Context>,
+    is_there: bool,
+    started: CancellationToken,
+}
+
+impl Settings {
+    fn take(&mut self, config_map: Option<&Object>) {
+        self.is_there = config_map.is_some();
+        if crate::customizations::tracking(config_map) != self.ctx.tracking {
             tracing::warn!(
                 "tracking.changed: {CONFIG_MAP} names another way of tracking; it counts when the worker is started again"
             );
         }
-        if ctx.customizations.set(config_map.as_ref()) {
-            for managed in ctx.registry.all() {
-                ctx.queue.push(managed.id.clone(), Causes::of(Cause::Changed));
+        if self.ctx.customizations.set(config_map) {
+            for managed in self.ctx.registry.all() {
+                self.ctx.queue.push(managed.id.clone(), Causes::of(Cause::Changed));
             }
         }
-        started.cancel();
+    }
+}
+
+impl Sink for Settings {
+    fn known(&self) -> Vec<ObjectKey> {
+        let key = || ObjectKey::new("", "ConfigMap", self.ctx.namespace(), CONFIG_MAP);
+        self.is_there.then(key).into_iter().collect()
+    }
+
+    fn applied(&mut self, object: Object) {
+        self.take(Some(&object));
+    }
+
+    fn gone(&mut self, _: &ObjectKey) {
+        self.take(None);
+    }
+
+    fn complete(&mut self) {
+        self.started.cancel();
+    }
+
+    fn failed(&mut self, error: ClusterError) {
+        tracing::warn!(%error, "watch.failed: {CONFIG_MAP}");
     }
 }
 
@@ -379,3 +452,6 @@ pub async fn live(ctx: Arc<Context>, shutdown: CancellationToken) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

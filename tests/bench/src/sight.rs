@@ -21,7 +21,7 @@ impl Sight {
         let mut stream = Box::pin(cluster.watch(&served, Some(namespace), None));
         let (sender, events) = mpsc::unbounded_channel();
         match stream.next().await {
-            Some(Ok(WatchEvent::Restarted(objects))) => {
+            Some(Ok(WatchEvent::Reset(objects))) => {
                 let now = Instant::now();
                 objects.into_iter().for_each(|object| drop(sender.send((object, now))));
             }
@@ -32,7 +32,7 @@ impl Sight {
             while let Some(event) = stream.next().await {
                 let now = Instant::now();
                 let objects = match event {
-                    Ok(WatchEvent::Restarted(objects)) => objects,
+                    Ok(WatchEvent::Reset(objects)) => objects,
                     Ok(WatchEvent::Applied(object)) => vec![object],
                     Ok(WatchEvent::Deleted(_)) | Err(_) => continue,
                 };

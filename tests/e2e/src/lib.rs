@@ -23,10 +23,12 @@ mod forge;
 mod manifests;
 mod site;
 mod stage;
+mod together;
 mod wait;
 
 pub use forge::{Check, Forge, Kind};
 pub use manifests::{NAMESPACE, application, config_map, deployment, example, from_yaml};
-pub use site::Site;
+pub use site::{Site, install_definitions};
 pub use stage::{Stage, WorkingCopy};
+pub use together::Together;
 pub use wait::{LIMIT, Seen, until, within};

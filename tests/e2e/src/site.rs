@@ -25,11 +25,17 @@ pub struct Site {
 pub(crate) async fn prepare(name: &str) -> Result<(ControlPlane, Cluster)> {
     let plane = ControlPlane::start(name).await?;
     let cluster = Cluster::connect(&Kubeconfig::file(&plane.kubeconfig), Options::default()).await?;
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "argocd" } });
+    cluster.apply(&Object(namespace), &ApplyOptions::default()).await?;
+    install_definitions(name, &cluster).await?;
+    Ok((plane, cluster))
+}
+
+/// Applies the CRDs and returns when they are served.
+pub async fn install_definitions(name: &str, cluster: &Cluster) -> Result<()> {
     for crd in resources::crds() {
         cluster.apply(&crd, &ApplyOptions::default()).await?;
     }
-    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "argocd" } });
-    cluster.apply(&Object(namespace), &ApplyOptions::default()).await?;
     for kind in ["Application", "ApplicationSet", "AppProject"] {
         until(&format!("{name} serves {kind}"), async || {
             match cluster.kind("argoproj.io", Some("v1alpha1"), kind).await {
@@ -39,7 +45,7 @@ pub(crate) async fn prepare(name: &str) -> Result<(ControlPlane, Cluster)> {
         })
         .await?;
     }
-    Ok((plane, cluster))
+    Ok(())
 }
 
 impl Site {

@@ -47,6 +47,17 @@ pub struct WorkingCopy {
 }
 
 impl WorkingCopy {
+    /// Makes a repository `OWNER/NAME` with a first commit.
+    pub(crate) async fn new(forge: &Forge, name: &str, fill: impl FnOnce(&GitRepo) -> Result<()>) -> Result<Self> {
+        let url = forge.create(name).await?;
+        let git = GitRepo::new().await?;
+        let login = format!("://{}:{}@", forge.user(), forge.token());
+        let copy = Self { name: name.to_owned(), push_url: url.replacen("://", &login, 1), url, git };
+        fill(&copy.git)?;
+        copy.push("First").await?;
+        Ok(copy)
+    }
+
     /// Commits everything as it is, pushes it to `main`, and returns the commit.
     pub async fn push(&self, message: &str) -> Result<String> {
         self.push_to("main", message).await
@@ -113,6 +124,21 @@ impl Stage {
         &mut self.sites[0]
     }
 
+    /// Another worker of the first cluster, with a data folder of its own: it stands by. It is not waited for.
+    pub async fn replica(&self) -> Result<Lockstep> {
+        let setting = Setting {
+            folder: self.folder.path(),
+            binary: Lockstep::binary().await?,
+            tools: [Tools::ensure("helm").await?, Tools::ensure("kustomize").await?],
+            broker: &self.broker,
+            forge: &self.forge,
+            interval: "0",
+        };
+        let site = self.site();
+        let (arguments, _) = setting.worker(&site.name, &site.plane, "data-of-replica")?;
+        setting.start(&format!("worker-{}-replica", site.name), arguments, None).await
+    }
+
     /// A file of the story.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -125,12 +151,7 @@ impl Stage {
 
     /// Makes a repository `OWNER/NAME` with a first commit, and then its webhook: the first commit is no delivery.
     pub async fn repository(&self, name: &str, fill: impl FnOnce(&GitRepo) -> Result<()>) -> Result<WorkingCopy> {
-        let url = self.forge.create(name).await?;
-        let git = GitRepo::new().await?;
-        let login = format!("://{}:{}@", self.forge.user(), self.forge.token());
-        let copy = WorkingCopy { name: name.to_owned(), push_url: url.replacen("://", &login, 1), url, git };
-        fill(&copy.git)?;
-        copy.push("First").await?;
+        let copy = WorkingCopy::new(&self.forge, name, fill).await?;
         self.install_webhook(&copy).await?;
         Ok(copy)
     }
@@ -209,7 +230,7 @@ impl Drop for Stage {
     }
 }
 
-fn last(log: &str) -> String {
+pub(crate) fn last(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }
@@ -237,13 +258,13 @@ struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    async fn start(&self, name: &str, arguments: Vec<String>, ready: String) -> Result<Lockstep> {
+    async fn start(&self, name: &str, arguments: Vec<String>, ready: Option<String>) -> Result<Lockstep> {
         let options = LockstepOptions {
             binary: Some(self.binary.clone()),
             arguments,
             environment: Vec::new(),
             log: self.folder.join(format!("{name}.log")),
-            ready: Some(ready),
+            ready,
         };
         Lockstep::start(options).await
     }
@@ -257,10 +278,11 @@ impl Setting<'_> {
             format!("--listen=127.0.0.1:{port}"),
             format!("--webhook-secret-file={}", self.folder.join("webhook-secret").display()),
         ];
-        Ok((self.start("receiver", arguments, format!("{url}/readyz")).await?, url))
+        Ok((self.start("receiver", arguments, Some(format!("{url}/readyz"))).await?, url))
     }
 
-    async fn site(&self, name: &str, plane: ControlPlane, cluster: Cluster) -> Result<Site> {
+    /// The arguments of a worker, and where it says whether it is ready.
+    fn worker(&self, name: &str, plane: &ControlPlane, data: &str) -> Result<(Vec<String>, String)> {
         let admin = free_port()?;
         let file = |name: &str| self.folder.join(name).display().to_string();
         let arguments = vec![
@@ -269,7 +291,7 @@ impl Setting<'_> {
             format!("--cluster={name}"),
             format!("--kubeconfig={}", plane.kubeconfig.display()),
             format!("--admin-listen=127.0.0.1:{admin}"),
-            format!("--data-dir={}", file("data")),
+            format!("--data-dir={}", file(data)),
             format!("--forge={}={}", self.forge.name(), self.forge.api_url()),
             format!("--forge-token-file={}", file("forge-token")),
             format!("--git-credentials-file={}", file("git-credentials.yaml")),
@@ -280,8 +302,12 @@ impl Setting<'_> {
             "--application-namespaces=team-*".into(),
             format!("--redelivery-interval={}", self.interval),
         ];
-        let ready = format!("http://127.0.0.1:{admin}/readyz");
-        let worker = self.start(&format!("worker-{name}"), arguments, ready).await?;
+        Ok((arguments, format!("http://127.0.0.1:{admin}/readyz")))
+    }
+
+    async fn site(&self, name: &str, plane: ControlPlane, cluster: Cluster) -> Result<Site> {
+        let (arguments, ready) = self.worker(name, &plane, "data")?;
+        let worker = self.start(&format!("worker-{name}"), arguments, Some(ready)).await?;
         Ok(Site { name: name.to_owned(), worker, cluster, plane })
     }
 }

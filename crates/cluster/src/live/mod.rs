@@ -18,7 +18,7 @@ pub use writing::Writing;
 use crate::client::{Cluster, Selection};
 use crate::discovery::ApiKind;
 use crate::error::{ClusterError, Subject};
-use crate::watch::{Keep, RawEvent, Watcher};
+use crate::watch::{Keep, Sink, Watcher};
 use changes::Subscribers;
 use store::{Kept, Store};
 use writing::Held;
@@ -158,7 +158,8 @@ impl LiveStore {
         let wake = watcher.wake();
         let state = Arc::new(watch::Sender::new(SlotState::Starting));
         let id = (kind.group.clone(), kind.kind.clone());
-        let task = tokio::spawn(follow(shared, watcher, id, state.clone()));
+        let mut feed = Feed { shared, id, tell: state.clone() };
+        let task = tokio::spawn(async move { watcher.feed(&mut feed).await });
         Slot { kind: kind.clone(), state, wake, task }
     }
 
@@ -267,38 +268,64 @@ impl Shared {
 }
 
 /// Feeds the store from one watch.
-async fn follow(shared: Arc<Shared>, mut watcher: Watcher, id: (String, String), tell: Arc<watch::Sender<SlotState>>) {
-    while let Some(event) = watcher.next().await {
-        match event {
-            RawEvent::Restarted { objects, version } => {
-                let owned = |object: Object| {
-                    let owner = (shared.owner_of)(&object)?;
-                    Some((shared.keep(object), owner))
-                };
-                let objects = objects.into_iter().filter_map(owned).collect();
-                shared.update(|store| store.restarted(&id, &version, objects));
-                tell.send_replace(SlotState::Listed);
+struct Feed {
+    shared: Arc<Shared>,
+    /// Group and kind.
+    id: (String, String),
+    tell: Arc<watch::Sender<SlotState>>,
+}
+
+impl Sink for Feed {
+    fn known(&self) -> Vec<ObjectKey> {
+        self.shared.store.read().unwrap_or_else(PoisonError::into_inner).keys_of(&self.id)
+    }
+
+    fn applied(&mut self, object: Object) {
+        match (self.shared.owner_of)(&object) {
+            Some(owner) => {
+                let kept = self.shared.keep(object);
+                self.shared.update(|store| store.changed(kept, &owner));
             }
-            RawEvent::Changed(object) => match (shared.owner_of)(&object) {
-                Some(owner) => {
-                    let kept = shared.keep(object);
-                    shared.update(|store| store.changed(kept, &owner));
-                }
-                None => shared.update(|store| store.lost(&object)),
-            },
-            RawEvent::Dropped(outline) | RawEvent::Deleted(outline) => shared.update(|store| store.lost(&outline)),
-            RawEvent::Bookmark(version) => shared.update(|store| {
-                store.bookmark(&id, &version);
-                Vec::new()
-            }),
-            RawEvent::Failed(error) => {
-                tracing::warn!(group = id.0, kind = id.1, %error, "watch failed; trying again");
-                // While the API server is away, what we know stays; where it refuses, we know nothing any more.
-                if !error.is_transient() {
-                    shared.update(|store| store.forget(&id));
-                    tell.send_replace(SlotState::Failed(error));
-                }
-            }
+            None => self.deleted(object),
+        }
+    }
+
+    fn gone(&mut self, key: &ObjectKey) {
+        self.shared.update(|store| store.remove(key).into_iter().collect());
+    }
+
+    /// In one step, and without what is newer than the list: our own writes.
+    fn reset(&mut self, all: Vec<Object>, version: &str) {
+        let owned = |object: Object| {
+            let owner = (self.shared.owner_of)(&object)?;
+            Some((self.shared.keep(object), owner))
+        };
+        let objects = all.into_iter().filter_map(owned).collect();
+        self.shared.update(|store| store.reset(&self.id, version, objects));
+    }
+
+    fn deleted(&mut self, outline: Object) {
+        self.shared.update(|store| store.lost(&outline));
+    }
+
+    fn complete(&mut self) {
+        self.tell.send_replace(SlotState::Listed);
+    }
+
+    fn bookmark(&mut self, version: &str) {
+        self.shared.update(|store| {
+            store.bookmark(&self.id, version);
+            Vec::new()
+        });
+    }
+
+    fn failed(&mut self, error: ClusterError) {
+        let (group, kind) = &self.id;
+        tracing::warn!(group, kind, %error, "watch failed; trying again");
+        // While the API server is away, what we know stays; where it refuses, we know nothing any more.
+        if !error.is_transient() {
+            self.shared.update(|store| store.forget(&self.id));
+            self.tell.send_replace(SlotState::Failed(error));
         }
     }
 }

@@ -123,7 +123,7 @@ impl Store {
     }
 
     /// A complete list of a kind as of `version`: what is missing from it is gone, unless it is newer than the list.
-    pub(crate) fn restarted(
+    pub(crate) fn reset(
         &mut self,
         kind: &(String, String),
         version: &str,
@@ -230,7 +230,12 @@ impl Store {
         changes
     }
 
-    fn remove(&mut self, key: &ObjectKey) -> Option<LiveChange> {
+    /// What is kept of a kind.
+    pub(crate) fn keys_of(&self, kind: &(String, String)) -> Vec<ObjectKey> {
+        self.objects.keys().filter(|key| key.group == kind.0 && key.kind == kind.1).cloned().collect()
+    }
+
+    pub(crate) fn remove(&mut self, key: &ObjectKey) -> Option<LiveChange> {
         let entry = self.objects.remove(key)?;
         if let Some(owned) = self.owners.get_mut(&entry.owner) {
             owned.touched.add(key);
@@ -304,7 +309,7 @@ mod tests {
     fn listed(objects: &[(&str, u64, &str)], version: &str) -> Store {
         let mut store = Store::default();
         let objects = objects.iter().map(|(name, v, owner)| (kept(name, *v), (*owner).to_owned())).collect();
-        store.restarted(&kind(), version, objects);
+        store.reset(&kind(), version, objects);
         store
     }
 
@@ -365,7 +370,7 @@ mod tests {
             (kept("changed", 8), "app".to_owned()),
             (kept("new", 9), "app".to_owned()),
         ];
-        let mut changes = store.restarted(&kind(), "10", list);
+        let mut changes = store.reset(&kind(), "10", list);
         changes.sort_by(|a, b| a.key.cmp(&b.key));
         assert_eq!(told(&changes), "changed@app=8 gone@app gone new@app=9");
         // Written after the list was made: still there.
@@ -435,7 +440,7 @@ mod tests {
         assert_eq!((touched(&mut store, "app"), touched(&mut store, "other")), (Some("a".into()), Some("a c".into())));
         assert_eq!(touched(&mut store, "nobody"), Some(String::new()));
         let many = (0..=MOST_TOUCHED).map(|number| (kept(&number.to_string(), 20), "app".to_owned())).collect();
-        store.restarted(&kind(), "20", many);
+        store.reset(&kind(), "20", many);
         assert_eq!(touched(&mut store, "app"), None, "too many to name");
         assert_eq!(touched(&mut store, "app"), Some(String::new()));
     }

@@ -17,7 +17,7 @@ fn a_list_and_then_every_change() {
         let kind = cluster.kind_of(&first).await.unwrap();
         let mut events = pin!(cluster.watch(&kind, Some(&ns), Some("owner=x")));
 
-        let Some(Ok(WatchEvent::Restarted(list))) = events.next().await else { panic!() };
+        let Some(Ok(WatchEvent::Reset(list))) = events.next().await else { panic!() };
         assert_eq!(list.iter().map(|o| (o.kind(), o.name())).collect::<Vec<_>>(), [("ConfigMap", "a")]);
         cluster.apply(&config_map(&ns, "other", None, "2"), &options).await.unwrap();
         cluster.apply(&config_map(&ns, "a", Some("x"), "2"), &options).await.unwrap();
@@ -37,14 +37,14 @@ fn one_object_and_no_other() {
         let other = cluster.apply(&config_map(&ns, "other", None, "1"), &options).await.unwrap().object;
         let kind = cluster.kind_of(&other).await.unwrap();
         let mut events = pin!(cluster.watch_one(&kind, Some(&ns), "a"));
-        let Some(Ok(WatchEvent::Restarted(list))) = events.next().await else { panic!() };
+        let Some(Ok(WatchEvent::Reset(list))) = events.next().await else { panic!() };
         assert!(list.is_empty(), "{list:?}");
         cluster.apply(&config_map(&ns, "other", None, "2"), &options).await.unwrap();
         cluster.apply(&config_map(&ns, "a", None, "1"), &options).await.unwrap();
         let Some(Ok(WatchEvent::Applied(object))) = events.next().await else { panic!() };
         assert_eq!(object.name(), "a");
         let mut again = pin!(cluster.watch_one(&kind, Some(&ns), "a"));
-        let Some(Ok(WatchEvent::Restarted(list))) = again.next().await else { panic!() };
+        let Some(Ok(WatchEvent::Reset(list))) = again.next().await else { panic!() };
         assert_eq!(list.iter().map(|object| object.name()).collect::<Vec<_>>(), ["a"]);
     });
 }
@@ -65,7 +65,7 @@ fn long_lists_come_in_pages() {
         let kind = small.kind_of(&written[0].object).await.unwrap();
         assert_eq!(small.list(&kind, Some(&ns), Some("owner=x")).await.unwrap().len(), 10);
         let mut events = pin!(small.watch(&kind, Some(&ns), Some("owner=x")));
-        let Some(Ok(WatchEvent::Restarted(list))) = events.next().await else { panic!() };
+        let Some(Ok(WatchEvent::Reset(list))) = events.next().await else { panic!() };
         assert_eq!(list.len(), 10);
     });
 }

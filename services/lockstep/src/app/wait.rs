@@ -133,7 +133,7 @@ pub async fn follow(applications: &Applications, waits: &mut [Wait], limit: Dura
 
 fn take(wait: &mut Wait, event: Result<WatchEvent, ClusterError>) -> anyhow::Result<()> {
     match event {
-        Ok(WatchEvent::Restarted(objects)) => match objects.into_iter().next() {
+        Ok(WatchEvent::Reset(objects)) => match objects.into_iter().next() {
             Some(object) => wait.see(object),
             None => wait.gone(),
         },

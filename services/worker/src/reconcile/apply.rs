@@ -96,6 +96,7 @@ struct Work<'a, 'p> {
 pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> Result<Performed, Stop> {
     let plan = approved.plan();
     let sync = request.sync();
+    pass.ctx.cluster.permits_writes().await?;
     announce(pass, request, plan).await?;
     let mut work = Work {
         pass,
@@ -182,7 +183,7 @@ async fn announce(pass: &Pass<'_>, request: &Request, plan: &Plan) -> Result<(),
         patch["operation"] = serde_json::Value::Null;
     }
     let _writing = pass.managed.writing.lock().await;
-    match pass.ctx.control.merge_patch(&application_key(&pass.managed.id), &patch).await {
+    match announced(pass, patch).await {
         Ok(object) => {
             if let Ok(application) = resources::Application::parse(object.0) {
                 pass.managed.update(application);
@@ -190,6 +191,21 @@ async fn announce(pass: &Pass<'_>, request: &Request, plan: &Plan) -> Result<(),
             Ok(())
         }
         Err(error) => Err(Stop::Later(error.to_string())),
+    }
+}
+
+/// Written to the Application that was looked at. If it is another by now, whoever changed it may hold a later lease.
+async fn announced(pass: &Pass<'_>, mut patch: serde_json::Value) -> Result<Object, ClusterError> {
+    let (control, key) = (&pass.ctx.control, application_key(&pass.managed.id));
+    let version = pass.managed.application().metadata.resource_version.clone();
+    patch["metadata"] = json!({ "resourceVersion": version });
+    match control.merge_patch(&key, &patch).await {
+        Err(error) if error.is_conflict() => {
+            control.confirms_lease().await?;
+            patch["metadata"] = json!({});
+            control.merge_patch(&key, &patch).await
+        }
+        outcome => outcome,
     }
 }
 
@@ -216,6 +232,8 @@ impl Work<'_, '_> {
                 return Err(Stop::sync("the operation was terminated"));
             }
             self.in_its_window().await?;
+            // The wave before may have taken long.
+            self.pass.ctx.cluster.permits_writes().await?;
             self.wave(wave).await?;
             let hooks = wave.apply.iter().any(|step| step.hook.is_some());
             if !self.dry_run && (number < last || hooks) {
@@ -622,6 +640,7 @@ async fn perform(pass: &Pass<'_>, step: &Step, Manner { dry_run, asks }: Manner)
         needs_migration: live.is_some() && pass.ctx.live.needs_migration(&step.key, &predecessors),
         migrate_from: predecessors,
         tell_taken: asks && live.is_some(),
+        expects_live: !asks && live.is_some(),
         ..ApplyOptions::default()
     };
     if let Some(hook) = &step.hook

@@ -42,6 +42,17 @@ pub fn in_words(comparison: &Comparison) -> Option<String> {
     Some(format!("{}{more}", named.join("; ")))
 }
 
+/// Whether what looks like drift may be the work of whoever holds the lease by now: what Lockstep itself wrote, and what was
+/// deleted or came, of which nobody knows by whose hand. Changes that others made are theirs.
+pub fn may_be_a_later_holders(comparison: &Comparison) -> bool {
+    comparison.out().any(|resource| {
+        let ours = |difference: &engine::compare::Difference| {
+            difference.missing || difference.fields.iter().any(|field| field.changed_by.is_none())
+        };
+        resource.desired.is_none() || resource.live.is_none() || resource.difference.as_ref().is_some_and(ours)
+    })
+}
+
 fn was_synced(last: &OperationState, desired: &Desired) -> bool {
     let Some(result) = &last.sync_result else { return false };
     let whole = last.operation.sync.as_ref().is_none_or(SyncOperation::is_whole);

@@ -254,7 +254,9 @@ pub async fn run(ctx: Arc<Context>) {
                 let ctx = ctx.clone();
                 passes.spawn(async move {
                     let turn = Turn { ctx, id };
-                    reconcile(&turn.ctx, &turn.id, &causes).await;
+                    // Whoever has many objects does not hold up those who have few.
+                    let flow = turn.id.to_string();
+                    cluster::in_flow(flow, reconcile(&turn.ctx, &turn.id, &causes)).await;
                 });
             }
             Some(ended) = passes.join_next(), if !passes.is_empty() => {
@@ -417,6 +419,9 @@ async fn operate(pass: &mut Pass<'_>, permitted: &Permitted) -> Result<Done, Sto
     pass.timeline.mark("gated");
     drop(plan);
     let drifted = if request.drift { drift::in_words(&done.comparison) } else { None };
+    if request.drift && drift::may_be_a_later_holders(&done.comparison) {
+        pass.ctx.cluster.confirms_lease().await?;
+    }
     let mut performed = Box::pin(apply::apply(pass, &request, &approved)).await?;
     if let Some(drifted) = drifted {
         performed.tell_healed(drifted);
