@@ -36,18 +36,20 @@ func functions() template.FuncMap {
 		delete(all, name)
 	}
 	forbidden := regexp.MustCompile(`[^-a-z0-9.]`)
-	all["normalize"] = func(name string) string {
+	normalize := func(name string) string {
 		name = forbidden.ReplaceAllString(strings.ToLower(name), "-")
 		if len(name) > 253 {
 			name = name[:253]
 		}
 		return strings.Trim(name, "-.")
 	}
+	all["normalize"] = normalize
+	// As in Argo CD: of what normalize leaves, and cut between words unless told otherwise.
 	all["slugify"] = func(arguments ...any) (string, error) {
 		if len(arguments) == 0 {
 			return "", fmt.Errorf("slugify needs a text")
 		}
-		text, limit, smart := arguments[len(arguments)-1].(string), 50, false
+		text, limit, smart := arguments[len(arguments)-1].(string), 50, true
 		if len(arguments) > 1 {
 			limit = arguments[0].(int)
 		}
@@ -55,7 +57,7 @@ func functions() template.FuncMap {
 			smart = arguments[1].(bool)
 		}
 		slug.MaxLength, slug.EnableSmartTruncate = limit, smart
-		return slug.Make(text), nil
+		return slug.Make(normalize(text)), nil
 	}
 	all["toYaml"] = func(value any) (string, error) {
 		text, err := yaml.Marshal(value)

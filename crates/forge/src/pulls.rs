@@ -8,6 +8,7 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
+use crate::webhook::payload::unix_ms;
 use crate::{FeedbackError, RepositoryRef};
 
 /// An open pull request.
@@ -27,10 +28,15 @@ pub struct OpenPull {
     pub head: PullSide,
     /// Where to.
     pub base: PullSide,
-    /// True if the head is in another repository.
+    /// True if the head is in another repository, or in none any more, or in no branch at all (Gitea's `refs/for/…`): whoever
+    /// pushes to it needs no right to this one.
     pub fork: bool,
+    /// What GitHub says of the author: `OWNER`, `MEMBER`, `COLLABORATOR`, `CONTRIBUTOR`, `NONE` …; empty elsewhere.
+    pub author_association: String,
     /// Its page.
     pub html_url: String,
+    /// When it was changed last, in milliseconds since 1970; 0 if the forge does not say.
+    pub updated_at_unix_ms: i64,
 }
 
 /// One side of a pull request.
@@ -176,6 +182,8 @@ struct PullJson {
     draft: Option<bool>,
     labels: Option<Vec<Named>>,
     user: Option<Login>,
+    author_association: Option<String>,
+    updated_at: Option<String>,
     head: SideJson,
     base: SideJson,
     html_url: Option<String>,
@@ -213,12 +221,19 @@ impl From<PullJson> for OpenPull {
             author: pull.user.map(|user| user.login).unwrap_or_default(),
             draft: pull.draft.unwrap_or_default(),
             labels: pull.labels.unwrap_or_default().into_iter().map(|label| label.name).collect(),
-            fork: head.repository != base.repository,
+            author_association: pull.author_association.unwrap_or_default(),
+            fork: is_fork(&head, &base),
             head,
             base,
             html_url: pull.html_url.unwrap_or_default(),
+            updated_at_unix_ms: pull.updated_at.map_or(0, |at| unix_ms(&at)),
         }
     }
+}
+
+fn is_fork(head: &PullSide, base: &PullSide) -> bool {
+    let name = |side: &PullSide| side.repository.as_ref().map(|it| it.to_string().to_lowercase());
+    name(head).is_none() || name(head) != name(base) || head.branch.starts_with("refs/")
 }
 
 impl From<SideJson> for PullSide {
@@ -258,6 +273,20 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("etag", tag.parse().unwrap());
         Page::Full { body: body.into(), headers }
+    }
+
+    #[tokio::test]
+    async fn whose_head_it_is() {
+        let list = r#"[
+            {"number":1,"head":{"ref":"a","sha":"1","repo":{"full_name":"Acme/X"}},"base":{"ref":"b","sha":"1","repo":{"full_name":"acme/x"}}},
+            {"number":2,"author_association":"NONE","updated_at":"1970-01-01T00:00:02+00:00","head":{"ref":"a","sha":"1","repo":{"full_name":"bob/x"}},"base":{"ref":"b","sha":"1","repo":{"full_name":"acme/x"}}},
+            {"number":3,"head":{"ref":"a","sha":"1","repo":null},"base":{"ref":"b","sha":"1","repo":{"full_name":"acme/x"}}},
+            {"number":4,"head":{"ref":"refs/pull/4/head","sha":"1","repo":{"full_name":"acme/x"}},"base":{"ref":"b","sha":"1","repo":{"full_name":"acme/x"}}}]"#;
+        let answer =
+            |_: u32, _: Option<&str>, _: usize| Ok(Page::Full { body: list.into(), headers: HeaderMap::new() });
+        let pulls = read_all(&PageCache::default(), "x", 100, &List(answer, Asked::default())).await.unwrap();
+        let told: Vec<_> = pulls.iter().map(|it| (it.fork, &*it.author_association, it.updated_at_unix_ms)).collect();
+        assert_eq!(told, [(false, "", 0), (true, "NONE", 2000), (true, "", 0), (true, "", 0)]);
     }
 
     fn numbers(pulls: &[OpenPull]) -> Vec<u64> {

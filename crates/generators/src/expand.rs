@@ -6,23 +6,47 @@ use resources::{API_VERSION, Application, ApplicationSet, Generator, Template, a
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ExpandError, Lookup, PullRequestQuery,
+    ExpandError, ForkPolicy, Lookup, PullRequestQuery,
+    forks::check_pinned,
     generate::{Context, Place, generate, own_template},
     params::{Params, overlay, summary},
     patch,
     template::{Templates, parse_yaml},
 };
 
+/// What a set gives.
+#[derive(Debug, Default)]
+pub struct Expansion {
+    /// The Applications, in the order of the generators.
+    pub applications: Vec<Application>,
+    /// Sets of parameters of which no Application can be made, each with the reason. They keep no other from being made.
+    pub refused: Vec<Refused>,
+    /// Patterns and selectors that nothing fits, in words: a generator that finds nothing is seldom what somebody means.
+    pub found_nothing: Vec<String>,
+}
+
+/// A set of parameters of which no Application can be made.
+#[derive(Debug)]
+pub struct Refused {
+    /// The name that it would have, if that is a possible one.
+    pub name: Option<String>,
+    /// It would have a name, and that is none.
+    pub impossible_name: bool,
+    /// Why.
+    pub error: ExpandError,
+}
+
 /// The Applications of a set, in the order of its generators. They are in the set's namespace and carry the finalizer that
 /// deletes their objects with them, unless the template sets finalizers or the set preserves resources.
 ///
 /// An error says that the Applications are not known. The list is empty only if the generators truly gave nothing.
-pub async fn expand(set: &ApplicationSet, lookup: &dyn Lookup) -> Result<Vec<Application>, ExpandError> {
+pub async fn expand(set: &ApplicationSet, lookup: &dyn Lookup) -> Result<Expansion, ExpandError> {
     set.validate().map_err(ExpandError::InvalidSet)?;
     let templates = Templates::new(set.spec.go_template, &set.spec.go_template_options)
         .map_err(|source| ExpandError::Template { field: "spec.goTemplateOptions".into(), source })?;
-    let context = Context::new(lookup, &templates);
-    let mut made = Vec::new();
+    let forks = ForkPolicy::of(set)?;
+    let context = Context::new(lookup, &templates, forks.clone());
+    let mut expansion = Expansion::default();
     let mut origins: HashMap<String, String> = HashMap::new();
     for (index, generator) in set.spec.generators.iter().enumerate() {
         let field = format!("spec.generators[{index}]");
@@ -31,15 +55,49 @@ pub async fn expand(set: &ApplicationSet, lookup: &dyn Lookup) -> Result<Vec<App
         let template = template_of(set, generator);
         for params in sets {
             let origin = format!("{field} ({})", summary(&params));
-            let application = make(set, &templates, &template, &params, &origin)?;
-            let name = application.name().to_owned();
-            if let Some(first) = origins.insert(name.clone(), origin.clone()) {
-                return Err(ExpandError::Duplicate { name, first, second: origin });
+            let made = make(set, &templates, &template, &params, &origin).and_then(|application| {
+                check_pinned(&forks, &params, &application)
+                    .map_err(|reason| ExpandError::parameters(&format!("spec.template, for {origin}"), reason))?;
+                Ok(application)
+            });
+            let made = made.and_then(|application| match origins.get(application.name()) {
+                Some(first) => Err(ExpandError::Duplicate {
+                    name: application.name().to_owned(),
+                    first: first.clone(),
+                    second: origin.clone(),
+                }),
+                None => Ok(application),
+            });
+            match made {
+                Ok(application) => {
+                    origins.insert(application.name().to_owned(), origin);
+                    expansion.applications.push(application);
+                }
+                Err(error) => expansion.refused.push(refused(set, &templates, &template, &params, error)),
             }
-            made.push(application);
         }
     }
-    Ok(made)
+    expansion.found_nothing = context.all_that_found_nothing();
+    Ok(expansion)
+}
+
+/// The name tells which Application it would be.
+fn refused(
+    set: &ApplicationSet,
+    templates: &Templates,
+    template: &Map<String, Value>,
+    params: &Params,
+    error: ExpandError,
+) -> Refused {
+    let pattern = template.get("metadata").and_then(|metadata| metadata["name"].as_str()).unwrap_or_default();
+    let name = match &error {
+        ExpandError::InvalidApplication { name, .. } | ExpandError::Duplicate { name, .. } => Some(name.clone()),
+        // A patch may give another name.
+        _ if !set.spec.template_patch.is_empty() => None,
+        _ => templates.fill(pattern, &templates.scope(params)).ok(),
+    };
+    let possible = name.clone().filter(|name| resources::is_dns_subdomain(name));
+    Refused { impossible_name: name.is_some() && possible.is_none(), name: possible, error }
 }
 
 /// The set's template with what the generator replaces in it.
@@ -103,6 +161,11 @@ fn make(
     let application = Application::parse(object).map_err(invalid)?;
     if name.is_empty() {
         return Err(invalid(resources::Invalid::new("metadata.name", "is empty")));
+    }
+    if !resources::is_dns_subdomain(&name) {
+        let rule = "is no name for Kubernetes: lower-case letters, digits, '-' and '.', at most 253, with a letter or digit at \
+                    both ends; branch_slug and normalize make such names";
+        return Err(invalid(resources::Invalid::new("metadata.name", rule)));
     }
     Ok(application)
 }

@@ -2,6 +2,12 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+/// A pattern as people mean it: from the root of the repository, however that is written.
+pub(crate) fn from_root(pattern: &str) -> String {
+    let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    parts.join("/")
+}
+
 /// Whether a folder matches a pattern. `*` and `?` stay within one part of the path, `[a-z]` and `[^a-z]` are classes, `\`
 /// takes the next character as it is; there is no `**`. This is what Go's `path.Match` does.
 pub(crate) fn directory_matches(pattern: &str, path: &str) -> Result<bool, String> {
@@ -64,8 +70,8 @@ fn class_contains(class: &[char], c: char) -> Option<bool> {
 pub fn file_globs(patterns: &[String]) -> Result<GlobSet, String> {
     let mut globs = GlobSetBuilder::new();
     for pattern in patterns {
-        let trimmed = pattern.trim_start_matches("./").trim_start_matches('/').trim_end_matches('/');
-        let mut forms = vec![trimmed.to_owned()];
+        let trimmed = from_root(pattern);
+        let mut forms = vec![trimmed.clone()];
         if !trimmed.contains(['*', '?', '[']) {
             forms.push(format!("{trimmed}/**"));
         }
@@ -80,6 +86,17 @@ pub fn file_globs(patterns: &[String]) -> Result<GlobSet, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_begin_at_the_root() {
+        for pattern in ["apps/*", "/apps/*", "./apps/*", "//apps//*/", ".//apps/./*", "/./apps/*"] {
+            assert_eq!(from_root(pattern), "apps/*", "{pattern}");
+            assert!(file_globs(&[pattern.to_owned()]).unwrap().is_match("apps/a"), "{pattern}");
+        }
+        for (pattern, expected) in [(".github/*", ".github/*"), ("/", ""), ("a/../b", "a/../b"), ("[.]/x", "[.]/x")] {
+            assert_eq!(from_root(pattern), expected);
+        }
+    }
 
     #[test]
     fn directories() {

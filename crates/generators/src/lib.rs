@@ -13,8 +13,9 @@
 //!         "template": { "metadata": { "name": "gateway-{{ .env }}" }, "spec": { "destination": { "name": "{{ .env }}" } } },
 //!     },
 //! }))?;
-//! let applications = expand(&set, lookup).await?;
-//! assert_eq!(applications[1].name(), "gateway-prod");
+//! let expansion = expand(&set, lookup).await?;
+//! assert_eq!(expansion.applications[1].name(), "gateway-prod");
+//! assert!(expansion.refused.is_empty());
 //! # Ok(())
 //! # }
 //! ```
@@ -22,6 +23,7 @@
 
 mod error;
 mod expand;
+mod forks;
 mod generate;
 mod glob;
 mod lookup;
@@ -31,10 +33,11 @@ mod patch;
 mod template;
 
 pub use error::{ExpandError, LookupError, TemplateError};
-pub use expand::{Inputs, expand};
+pub use expand::{Expansion, Inputs, Refused, expand};
+pub use forks::{Approvals, ForkPolicy, LabelEvent};
 pub use glob::file_globs;
 pub use lookup::{
     ClusterEntry, Filter, Lookup, Pattern, PullRequestEntry, PullRequestForge, PullRequestQuery, matches,
 };
-pub use names::{normalize, slug};
+pub use names::{branch_slug, normalize, slug, slugify};
 pub use template::{LEFT_OUT, template};

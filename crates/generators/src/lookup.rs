@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use regex::Regex;
-use resources::{PullRequestGenerator, SecretRef};
+use resources::{PullRequestGenerator, SecretRef, go_regex};
 
 use crate::LookupError;
 
@@ -123,8 +123,16 @@ pub struct PullRequestEntry {
     pub draft: bool,
     /// Its page; empty if unknown.
     pub url: String,
-    /// `owner/name` of the repository of its branch; another one for a fork; empty if unknown.
+    /// `owner/name` of the repository of its branch; another one for a fork; empty if that was deleted.
     pub head_repository: String,
+    /// Whoever pushes to its branch needs no right to the repository it goes to.
+    pub fork: bool,
+    /// What GitHub says of the author: `OWNER`, `MEMBER`, `COLLABORATOR`, `CONTRIBUTOR`, `NONE` …; empty elsewhere.
+    pub author_association: String,
+    /// Of a fork: the commit that a maintainer let in.
+    pub approved: Option<String>,
+    /// When it was changed last, in milliseconds since 1970; 0 if unknown.
+    pub updated_at: i64,
 }
 
 impl PullRequestQuery {
@@ -172,7 +180,7 @@ impl PullRequestQuery {
 
 fn pattern(text: Option<&str>) -> Result<Option<Pattern>, String> {
     let Some(text) = text else { return Ok(None) };
-    let compiled = Regex::new(text).map_err(|_| format!("{text:?} is not a regular expression"))?;
+    let compiled = go_regex(text).map_err(|_| format!("{text:?} is not a regular expression"))?;
     Ok(Some(Pattern(compiled)))
 }
 

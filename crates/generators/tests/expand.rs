@@ -62,8 +62,10 @@ fn set(spec: Value) -> ApplicationSet {
     ApplicationSet::parse(json!({ "metadata": { "name": "set", "namespace": "argocd" }, "spec": spec })).unwrap()
 }
 
+/// All Applications, or why one of them cannot be made.
 async fn run(world: &World, spec: Value) -> Result<Vec<Application>, ExpandError> {
-    expand(&set(spec), world).await
+    let mut expansion = expand(&set(spec), world).await?;
+    if expansion.refused.is_empty() { Ok(expansion.applications) } else { Err(expansion.refused.remove(0).error) }
 }
 
 /// A set whose Applications are named by `name`, with Go templates.
@@ -71,6 +73,14 @@ async fn named(world: &World, name: &str, generator: Value) -> Result<Vec<String
     let template = json!({ "metadata": { "name": name }, "spec": { "destination": {} } });
     let spec = json!({ "goTemplate": true, "goTemplateOptions": ["missingkey=error"], "generators": [generator], "template": template });
     names(run(world, spec).await)
+}
+
+/// What a template makes of each set of parameters.
+async fn filled(world: &World, template: &str, generator: Value) -> Vec<String> {
+    let template = json!({ "metadata": { "name": "a{{ .number }}", "annotations": { "filled": template } }, "spec": { "destination": {} } });
+    let spec = json!({ "goTemplate": true, "goTemplateOptions": ["missingkey=error"], "generators": [generator], "template": template });
+    let applications = run(world, spec).await.unwrap();
+    applications.iter().map(|it| it.annotation("filled").unwrap_or_default().to_owned()).collect()
 }
 
 /// The same with `{{name}}`.
@@ -336,10 +346,10 @@ async fn pull_requests() {
     assert_eq!(named(&world, "pr-{{ .number }}", pulls(json!({}))).await, ok(["pr-7", "pr-9", "pr-12"]));
     assert_eq!(legacy(&world, "pr-{{number}}-{{head_short_sha}}", pulls(json!({}))).await.unwrap()[0], "pr-7-01234567");
     let params = "{{ .branch_slug }}|{{ .target_branch_slug }}|{{ .head_short_sha_7 }}|{{ .author }}|{{ join \",\" .labels }}|{{ .title }}";
-    let one = pulls(json!({ "filters": [{ "branchMatch": "^feature/" }] }));
+    let one = pulls(json!({ "filters": [{ "branchMatch": "^feature/" }], "values": { "all": params } }));
     assert_eq!(
-        named(&world, params, one).await,
-        ok(["feature-a_very-long-branch-name-that-goes-on-and|main|0123456|ada|preview|Change 12"])
+        filled(&world, "{{ .values.all }}", one).await,
+        ["feature-a-very-long-branch-name-that-goes-on-and|main|0123456|ada|preview|Change 12"]
     );
     for (filters, expected) in [
         (json!([{ "branchMatch": "^fix/" }, { "branchMatch": "^renovate" }]), vec!["7", "9"]),
@@ -406,6 +416,186 @@ async fn names_must_differ() {
     assert!(
         named(&world, "{{ .a }}", list(json!([{ "a": "" }]))).await.unwrap_err().contains("metadata.name: is empty")
     );
+}
+
+#[tokio::test]
+async fn one_refused_name_keeps_no_other_from_being_made() {
+    let world = World {
+        pulls: vec![
+            pull(1, "x_1", "main", &[]),
+            pull(2, "two", "main", &[]),
+            pull(3, "🚀", "main", &[]),
+            pull(4, "two", "main", &[]),
+        ],
+        ..World::default()
+    };
+    let template = json!({
+        "metadata": { "name": "{{ if eq .branch \"x_1\" }}x_1{{ else }}preview-{{ .branch_slug }}{{ end }}" },
+        "spec": { "destination": {} },
+    });
+    let generators = json!([{ "pullRequest": { "github": { "owner": "acme", "repo": "gateway" } } }]);
+    let expansion = expand(&set(json!({ "goTemplate": true, "generators": generators, "template": template })), &world)
+        .await
+        .unwrap();
+    let made: Vec<&str> = expansion.applications.iter().map(Application::name).collect();
+    assert_eq!(made, ["preview-two"]);
+    let refused: Vec<_> = expansion.refused.iter().map(|it| (it.name.as_deref(), it.impossible_name)).collect();
+    assert_eq!(refused, [(None, true), (None, true), (Some("preview-two"), false)]);
+    let said: Vec<String> = expansion.refused.iter().map(|it| it.error.to_string()).collect();
+    assert!(said[0].starts_with("the Application \"x_1\" made by spec.generators[0] (author=ada,"), "{}", said[0]);
+    assert!(said[0].contains("metadata.name: is no name for Kubernetes"), "{}", said[0]);
+    assert!(said[1].starts_with("the Application \"preview-\""), "{}", said[1]);
+    assert!(said[2].starts_with("two Applications are named \"preview-two\""), "{}", said[2]);
+
+    // A template that fails for one: its name is known if only the rest fails.
+    let elements = list(json!([{ "n": "a", "x": "1" }, { "n": "b" }]));
+    let spec = |name: &str| {
+        let template = json!({ "metadata": { "name": name }, "spec": { "project": "{{ .x }}", "destination": {} } });
+        set(
+            json!({ "goTemplate": true, "goTemplateOptions": ["missingkey=error"], "generators": [elements], "template": template }),
+        )
+    };
+    for (name, expected) in [("{{ .n }}", Some("b")), ("{{ .n }}-{{ .x }}", None)] {
+        let expansion = expand(&spec(name), &World::default()).await.unwrap();
+        assert_eq!(expansion.applications.len(), 1, "{name}");
+        assert_eq!((expansion.refused[0].name.as_deref(), expansion.refused[0].impossible_name), (expected, false));
+    }
+}
+
+#[tokio::test]
+async fn patterns_that_find_nothing_are_told() {
+    let world = World { files: vec![("apps/a/config.json", "{}")], ..folders() };
+    let files =
+        |paths: Value| json!({ "git": { "repoURL": "https://example.com/a.git", "revision": "main", "files": paths } });
+    let nothing = |field: &str, what: &str| vec![format!("spec.generators[0].{field}: {what}")];
+    let folder = |pattern: &str| format!("no folder of https://example.com/a.git at main fits \"{pattern}\"");
+    for (generator, names, expected) in [
+        (json!({ "git": git(&["envs/*"]) }), 2, vec![]),
+        // As people mean it: from the root of the repository.
+        (json!({ "git": git(&["/envs/*"]) }), 2, vec![]),
+        (json!({ "git": git(&["./envs/*/"]) }), 2, vec![]),
+        (json!({ "git": git(&["envs/*", "!/envs/prod"]) }), 1, vec![]),
+        (json!({ "git": git(&["apps/*"]) }), 0, nothing("git.directories[0].path", &folder("apps/*"))),
+        (json!({ "git": git(&["envs/*", "apps/*"]) }), 2, nothing("git.directories[1].path", &folder("apps/*"))),
+        (json!({ "git": git(&["envs/*", "!apps/*"]) }), 2, vec![]),
+        (files(json!([{ "path": "/apps/*/config.json" }])), 1, vec![]),
+        (
+            files(json!([{ "path": "apps/*/config.yaml" }])),
+            0,
+            nothing("git.files[0].path", "no file of https://example.com/a.git at main fits \"apps/*/config.yaml\""),
+        ),
+        (
+            json!({ "clusters": { "selector": { "matchLabels": { "env": "prod" } } } }),
+            0,
+            nothing("clusters.selector", "no cluster's Secret has these labels"),
+        ),
+        (
+            json!({ "list": { "elements": [{ "a": "x" }] }, "selector": { "matchLabels": { "a": "y" } } }),
+            0,
+            nothing("selector", "fits none of the results"),
+        ),
+        (json!({ "list": { "elements": [] } }), 0, vec![]),
+        (json!({ "pullRequest": { "github": { "owner": "acme", "repo": "gateway" } } }), 0, vec![]),
+    ] {
+        let template = json!({ "metadata": { "name": "a{{ if .path }}-{{ .path.basenameNormalized }}{{ end }}" }, "spec": { "destination": {} } });
+        let spec = json!({ "goTemplate": true, "generators": [generator.clone()], "template": template });
+        let expansion = expand(&set(spec), &world).await.unwrap();
+        assert_eq!((expansion.applications.len(), expansion.found_nothing), (names, expected), "{generator}");
+    }
+}
+
+#[tokio::test]
+async fn pull_requests_of_forks() {
+    let (seen, new) = ("1111111111111111111111111111111111111111", "0123456789abcdef0123456789abcdef01234567");
+    let fork = |number: u64, labels: &[&str], approved: Option<&str>| PullRequestEntry {
+        fork: true,
+        head_repository: "bob/gateway".into(),
+        author_association: "NONE".into(),
+        approved: approved.map(str::to_owned),
+        ..pull(number, "fix", "main", labels)
+    };
+    let world = World {
+        pulls: vec![
+            PullRequestEntry { head_repository: "acme/gateway".into(), ..pull(1, "own", "main", &[]) },
+            fork(2, &[], None),
+            fork(3, &["preview"], None),
+            fork(4, &["preview"], Some(seen)),
+            fork(5, &["preview"], Some(new)),
+        ],
+        ..World::default()
+    };
+    let generator = json!({ "pullRequest": { "github": { "owner": "acme", "repo": "gateway" } } });
+    let expand_with = async |notes: Value, generator: Value, revision: &str| {
+        let set = ApplicationSet::parse(json!({
+            "metadata": { "name": "set", "namespace": "argocd", "annotations": notes },
+            "spec": { "goTemplate": true, "generators": [generator], "template": {
+                "metadata": {
+                    "name": "pr-{{ .number }}",
+                    "annotations": { "told": "{{ .head_short_sha_7 }} {{ if .fork }}{{ .head_repository }} {{ .author_association }}{{ end }}" },
+                },
+                "spec": { "source": { "repoURL": "https://forge/{{ .head_repository }}", "targetRevision": revision }, "destination": {} },
+            } },
+        }));
+        expand(&set.unwrap(), &world).await.unwrap()
+    };
+    let told = |expansion: &Expansion| -> Vec<String> {
+        let line = |it: &Application| format!("{} {}", it.name(), it.annotation("told").unwrap_or_default());
+        expansion.applications.iter().map(line).collect()
+    };
+    let pinned = "{{ .head_sha }}";
+    let own = "pr-1 0123456 ".to_owned();
+    let expansion = expand_with(json!({}), generator.clone(), pinned).await;
+    assert_eq!(
+        told(&expansion),
+        [own.clone(), "pr-4 1111111 bob/gateway NONE".into(), "pr-5 0123456 bob/gateway NONE".into()]
+    );
+    assert_eq!(expansion.applications[1].sources()[0].target_revision, seen);
+    let never = expand_with(json!({ "lockstep.dev/preview-forks": "none" }), generator.clone(), pinned).await;
+    assert_eq!(told(&never), [own.clone()]);
+    let all = json!({ "lockstep.dev/preview-forks": "all" });
+    let everyone = expand_with(all.clone(), generator.clone(), "{{ .branch }}").await;
+    assert_eq!(everyone.applications.len(), 5);
+    assert_eq!(told(&everyone)[3], "pr-4 0123456 bob/gateway NONE", "the newest commit");
+    // The parameters can be selected by, as others are.
+    let mut members = generator.clone();
+    members["selector"] =
+        json!({ "matchExpressions": [{ "key": "author_association", "operator": "NotIn", "values": ["NONE"] }] });
+    assert_eq!(told(&expand_with(all, members, pinned).await), [own.clone()]);
+
+    // What would follow the fork is not made.
+    for revision in ["{{ .branch }}", "refs/pull/{{ .number }}/head", "HEAD"] {
+        let expansion = expand_with(json!({}), generator.clone(), revision).await;
+        assert_eq!(told(&expansion), [own.clone()], "{revision}");
+        assert_eq!(expansion.refused.len(), 2);
+        let said = expansion.refused[0].error.to_string();
+        assert!(said.contains("follows whatever the fork's author pushes"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_matrix_reads_nothing_of_a_fork_that_nobody_let_in() {
+    let world = World {
+        pulls: vec![PullRequestEntry {
+            fork: true,
+            head_repository: "bob/gateway".into(),
+            approved: Some("1111111111111111111111111111111111111111".into()),
+            ..pull(4, "fix", "main", &["preview"])
+        }],
+        ..folders()
+    };
+    let matrix = |revision: &str| {
+        let mut folders = git(&["envs/*"]);
+        folders["revision"] = json!(revision);
+        let pulls = json!({ "pullRequest": { "github": { "owner": "acme", "repo": "gateway" } } });
+        json!({ "matrix": { "generators": [pulls, { "git": folders }] } })
+    };
+    let name = "pr-{{ .number }}-{{ .path.basename }}";
+    assert_eq!(named(&world, name, matrix("{{ .head_sha }}")).await, ok(["pr-4-dev", "pr-4-prod"]));
+    assert!(world.asked.lock().unwrap().iter().any(|it| it.ends_with(&"1".repeat(40))));
+    world.asked.lock().unwrap().clear();
+    let said = named(&world, name, matrix("refs/pull/{{ .number }}/head")).await.unwrap_err();
+    assert!(said.contains("generators[1].git.revision") && said.contains("write {{.head_sha}}"), "{said}");
+    assert_eq!(*world.asked.lock().unwrap(), ["pulls acme/gateway"], "nothing of it was read");
 }
 
 #[tokio::test]
@@ -593,7 +783,7 @@ async fn the_example_repository_expands() {
         pulls: vec![pull(1, "feature/x", "main", &[])],
         ..World::default()
     };
-    let services = expand(&read("services.yaml"), &world).await.unwrap();
+    let services = expand(&read("services.yaml"), &world).await.unwrap().applications;
     let found: Vec<_> =
         services.iter().map(|it| (it.name(), it.spec.destination.name.as_str(), it.sync_option("Prune"))).collect();
     assert_eq!(
@@ -604,10 +794,10 @@ async fn the_example_repository_expands() {
             ("gateway-prod", "prod", Some("confirm"))
         ]
     );
-    let previews = expand(&read("previews.yaml"), &world).await.unwrap();
+    let previews = expand(&read("previews.yaml"), &world).await.unwrap().applications;
     assert_eq!(previews[0].name(), "gateway-pr-1");
     assert_eq!(previews[0].sources()[0].revision(), "0123456789abcdef0123456789abcdef01234567");
-    assert_eq!(expand(&read("platform.yaml"), &world).await.unwrap()[0].name(), "platform-velero");
+    assert_eq!(expand(&read("platform.yaml"), &world).await.unwrap().applications[0].name(), "platform-velero");
     for application in services.iter().chain(&previews) {
         assert_eq!(application.validate(), Ok(()));
     }

@@ -79,6 +79,8 @@ pub struct Fetched {
     /// Whether the ref contains the pushed commit. If not, it must not be applied: it was pushed away again, or never
     /// was there.
     pub reachable: bool,
+    /// The commit that was pushed: of an annotated tag not the tag object, which some forges name.
+    pub pushed: Commit,
 }
 
 impl Git {
@@ -201,12 +203,12 @@ impl Repository {
         if let Some(tip) = self.known_tip(full_ref).await?
             && (tip.named == id || tip.commit == *commit)
         {
-            return Ok(Fetched { tip: tip.commit, reachable: true });
+            return Ok(Fetched { pushed: tip.commit.clone(), tip: tip.commit, reachable: true });
         }
         let got = self.fetch(Target::Ref(full_ref.to_owned()), Some(id)).await?;
         let Got::Tip(tip) = got else { return Err(self.not_there_yet(full_ref)) };
         if tip.named == id || tip.commit == *commit {
-            return Ok(Fetched { tip: tip.commit, reachable: true });
+            return Ok(Fetched { pushed: tip.commit.clone(), tip: tip.commit, reachable: true });
         }
         if !self.mirror().has(&id) && self.fetch(Target::Commit(commit.clone()), None).await? != Got::Here {
             return Err(self.not_there_yet(commit.as_str()));
@@ -222,7 +224,7 @@ impl Repository {
         if behind {
             return Err(self.not_there_yet(&format!("{full_ref} at {}", commit.short())));
         }
-        Ok(Fetched { tip: tip.commit, reachable: contained })
+        Ok(Fetched { tip: tip.commit, reachable: contained, pushed: Commit::from_id(pushed) })
     }
 
     /// Finds out what a revision means now, and fetches that commit.

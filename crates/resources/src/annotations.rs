@@ -12,6 +12,16 @@ pub const PINNED: &str = "lockstep.dev/pinned";
 pub const DEPENDS_ON: &str = "lockstep.dev/depends-on";
 /// On an Application: `true` lets a sync prune most of it without a confirmation.
 pub const ALLOW_MASS_PRUNE: &str = "lockstep.dev/allow-mass-prune";
+/// On an ApplicationSet: `true` lets it remove many of its Applications at once.
+pub const ALLOW_MASS_DELETION: &str = "lockstep.dev/allow-mass-deletion";
+/// On an ApplicationSet: whether pull requests from forks get previews: `labeled` (also without it), `none`, `all`.
+pub const PREVIEW_FORKS: &str = "lockstep.dev/preview-forks";
+/// On an ApplicationSet: the label by which a maintainer lets a fork's pull request in; `preview` without it.
+pub const PREVIEW_LABEL: &str = "lockstep.dev/preview-label";
+/// On an ApplicationSet: the commits of forks that maintainers let in, as JSON; written by the worker.
+pub const APPROVED_PREVIEWS: &str = "lockstep.dev/approved-previews";
+/// On an Application that nobody made: the name of the ApplicationSet that may take it over.
+pub const ADOPT_BY: &str = "lockstep.dev/adopt-by";
 /// On an Application: `true` runs hooks when drift is repaired too.
 pub const HEAL_HOOKS: &str = "lockstep.dev/heal-hooks";
 /// On a hook: how long it may run, such as `10m`.

@@ -1,4 +1,4 @@
-use crate::{Delivery, Forge, Repository, delivery::Event, escape_word};
+use crate::{Delivery, Forge, PullRequest, Push, Repository, Side, delivery::Event, escape_word};
 
 impl Forge {
     /// The forge's name in routing keys, metrics and settings: `github`, `gitea`.
@@ -20,6 +20,28 @@ impl Repository {
     /// `owner/name`.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.owner, self.name)
+    }
+}
+
+impl Push {
+    /// The commit that was pushed, as far as the forge tells: of an annotated tag not the tag object.
+    pub fn pushed_commit(&self) -> &str {
+        if self.commit.is_empty() { &self.after } else { &self.commit }
+    }
+}
+
+impl PullRequest {
+    /// Whether people without any right to the base repository may push to the head. Also told of what an older receiver
+    /// wrote, which said less.
+    pub fn is_from_fork(&self) -> bool {
+        let full_name = |side: &Option<Side>| side.as_ref()?.repository.as_ref().map(Repository::full_name);
+        let own = match (full_name(&self.head), full_name(&self.base)) {
+            (Some(head), Some(base)) => head.eq_ignore_ascii_case(&base),
+            _ => false,
+        };
+        let branch = self.head.as_ref().map_or("", |head| head.branch.as_str());
+        // Gitea's way of pull requests without a fork (`git push … HEAD:refs/for/main`) is open to everybody who can read.
+        self.from_fork || !own || branch.starts_with("refs/")
     }
 }
 
@@ -48,7 +70,7 @@ impl Delivery {
     pub fn commit(&self) -> Option<&str> {
         let commit = match self.event.as_ref()? {
             Event::Push(push) if push.deleted => return None,
-            Event::Push(push) => &push.after,
+            Event::Push(push) => push.pushed_commit(),
             Event::PullRequest(pull) => &pull.head.as_ref()?.commit,
         };
         // Forges write a ref that is not there as zeros.
@@ -59,7 +81,6 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PullRequest, Push, Side};
 
     fn delivery(forge: Forge, owner: &str, name: &str, event: Option<Event>) -> Delivery {
         let repository = Repository { owner: owner.into(), name: name.into(), ..Default::default() };
@@ -108,6 +129,37 @@ mod tests {
         for (event, commit) in cases {
             assert_eq!(delivery(Forge::Github, "acme", "x", event.clone()).commit(), commit, "{event:?}");
         }
+        let tag = Push { after: "7a6".into(), commit: "c0".into(), ..Default::default() };
+        assert_eq!(delivery(Forge::Github, "acme", "x", Some(Event::Push(tag))).commit(), Some("c0"));
+    }
+
+    #[test]
+    fn whose_head_it_is() {
+        let side = |full_name: Option<&str>, branch: &str| {
+            let repository = full_name.and_then(|name| name.split_once('/')).map(|(owner, name)| Repository {
+                owner: owner.into(),
+                name: name.into(),
+                ..Default::default()
+            });
+            Some(Side { repository, branch: branch.into(), ..Default::default() })
+        };
+        for (head, branch, said, expected) in [
+            (Some("acme/x"), "fix", false, false),
+            (Some("Acme/X"), "fix", false, false),
+            (Some("bob/x"), "fix", false, true),
+            (None, "fix", false, true),
+            (Some("acme/x"), "refs/pull/3/head", false, true),
+            (Some("acme/x"), "fix", true, true),
+        ] {
+            let pull = PullRequest {
+                head: side(head, branch),
+                base: side(Some("acme/x"), "main"),
+                from_fork: said,
+                ..Default::default()
+            };
+            assert_eq!(pull.is_from_fork(), expected, "{head:?} {branch}");
+        }
+        assert!(PullRequest::default().is_from_fork(), "what says nothing is nobody's");
     }
 
     #[test]

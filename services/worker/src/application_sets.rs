@@ -1,31 +1,30 @@
 //! ApplicationSets of this cluster: expanded when they change, when a push changes what their generators read, and at once
 //! when a pull request's event arrives. What a generator cannot tell is an error and removes nothing (G5).
 
+mod bring;
+mod pulls;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cluster::{ApplyOptions, ClusterError, DeleteOptions};
+use bring::{Brought, Found, bring_about, found};
+use cluster::ClusterError;
 use forge::Forges;
-use generators::ClusterEntry;
+use generators::{Approvals, ClusterEntry};
 use git::{Commit, RepositoryKey, RepositoryUrl};
-use resources::{Application, ApplicationSet, Object, annotations};
+use resources::{Application, ApplicationSet, Object, ObjectKey, annotations};
 use serde_json::{Value, json};
 
-use crate::context::{GROUP, application_key, locked};
+pub use pulls::Heard;
+
+use crate::context::{GROUP, locked};
 use crate::index::Tracked;
 use crate::lookup::{Answers, Asking, Pulls};
-use crate::reconcile::{Cause, delete};
 use crate::tracker::{Conclusion, Verdict};
-use crate::{AppId, Context, projects, watches};
+use crate::{AppId, Context};
 
-/// The field manager of generated Applications: people may own other fields of them.
-const MANAGER: &str = "lockstep-applicationset";
-/// More Applications than this, and more than half of a set's, are not removed without a person's word.
-const MASS_DELETION: usize = 5;
-/// The annotation of an ApplicationSet by which a person lets it remove many Applications at once.
-const ALLOW_MASS_DELETION: &str = "lockstep.dev/allow-mass-deletion";
 /// A pull request's event comes at once; the list is read again this often in case one was lost.
 const RELIST: Duration = Duration::from_secs(1800);
 
@@ -44,6 +43,16 @@ pub struct SetState {
     /// One expansion at a time.
     expanding: tokio::sync::Mutex<()>,
     answers: Mutex<Answers>,
+    /// The commits of forks that may have a preview; on the set as an annotation, which only this worker writes.
+    approvals: Mutex<Approvals>,
+    /// Who changes them holds this until they are written.
+    approving: tokio::sync::Mutex<()>,
+    /// The Applications that the generators gave the last time.
+    wanted: Mutex<HashSet<AppId>>,
+    /// Those of them whose names are somebody else's.
+    blocked: Mutex<HashSet<AppId>>,
+    /// What found nothing the last time; not known after a start, nor while the set waits to be allowed to remove many.
+    found_nothing: Mutex<Option<Vec<String>>>,
     trying: AtomicBool,
     /// The last expansion did not end well.
     stale: AtomicBool,
@@ -68,29 +77,59 @@ pub enum SetError {
     /// The generators or the template.
     #[error("{0}")]
     Expand(#[from] generators::ExpandError),
-    /// The cluster.
+    /// The cluster, about one Application.
+    #[error("Application {name}: {error}")]
+    Cluster {
+        /// Its name.
+        name: String,
+        /// What happened.
+        error: ClusterError,
+    },
+    /// The name is somebody else's.
     #[error("{0}")]
-    Cluster(#[from] ClusterError),
+    NotOurs(String),
     /// The brake.
     #[error(
-        "would remove {removed} of {existing} Applications at once; if that is meant, set the annotation \
-         lockstep.dev/allow-mass-deletion: \"true\" on the ApplicationSet"
+        "would remove {removed} of {existing} Applications at once ({names}); if that is meant, set the annotation \
+         lockstep.dev/allow-mass-deletion: \"true\" on the ApplicationSet{because}"
     )]
     MassDeletion {
         /// How many would go.
         removed: usize,
         /// Of how many.
         existing: usize,
+        /// The first of them.
+        names: String,
+        /// What nothing was found for.
+        because: String,
     },
+    /// Not all that the generators give is known.
+    #[error("{removed} would be removed, and stay while others cannot be made")]
+    Unsure {
+        /// The first of them.
+        removed: String,
+    },
+    /// Several of these.
+    #[error("{}", sentences(.0))]
+    Several(Vec<SetError>),
+}
+
+fn sentences(errors: &[SetError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl SetError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Expand(error) => error.is_transient(),
-            Self::Cluster(error) => error.is_transient(),
-            Self::MassDeletion { .. } => false,
+            Self::Cluster { error, .. } => error.is_transient(),
+            Self::NotOurs(_) | Self::MassDeletion { .. } | Self::Unsure { .. } => false,
+            Self::Several(errors) => errors.iter().any(Self::is_transient),
         }
+    }
+
+    fn of(mut errors: Vec<Self>) -> Option<Self> {
+        if errors.len() > 1 { Some(Self::Several(errors)) } else { errors.pop() }
     }
 }
 
@@ -129,18 +168,23 @@ impl ApplicationSets {
                 Some(state) => {
                     let before = std::mem::replace(&mut *locked(&state.set), set.clone());
                     let refreshed = set.annotation(annotations::APPLICATION_SET_REFRESH).is_some();
-                    if before.spec == set.spec && before.metadata.annotations == set.metadata.annotations && !refreshed
-                    {
+                    if before.spec == set.spec && notes(&before) == notes(&set) && !refreshed {
                         return;
                     }
                     state.clone()
                 }
                 None => {
+                    let approvals = Approvals::parse(set.annotation(annotations::APPROVED_PREVIEWS));
                     let state = Arc::new(SetState {
                         id: id.clone(),
                         set: Mutex::new(set),
                         expanding: tokio::sync::Mutex::default(),
                         answers: Mutex::default(),
+                        approvals: Mutex::new(approvals),
+                        approving: tokio::sync::Mutex::default(),
+                        wanted: Mutex::default(),
+                        blocked: Mutex::default(),
+                        found_nothing: Mutex::default(),
                         trying: AtomicBool::default(),
                         stale: AtomicBool::default(),
                     });
@@ -152,7 +196,7 @@ impl ApplicationSets {
         let tasks = &ctx.tasks;
         let ctx = ctx.clone();
         tasks.spawn(async move {
-            if expand(&ctx, &state).await.is_err() {
+            if expand(&ctx, &state).await.error.is_some() {
                 expand_until_done(&ctx, &state).await;
             }
         });
@@ -209,37 +253,16 @@ impl ApplicationSets {
         effects
     }
 
-    /// A pull request's event: what it says is known at once, without asking the forge.
-    pub async fn on_pull_request(
-        &self,
-        ctx: &Arc<Context>,
-        repository: &wire::Repository,
-        pull: &wire::PullRequest,
-    ) -> Effects {
-        let mut effects = Effects::default();
-        let all = self.all();
-        if !all.iter().any(|state| locked(&state.answers).asks_pulls_of(repository)) {
-            // Nothing is remembered of repositories that nobody asks about: anybody can make up their names.
-            return effects;
-        }
-        self.pulls.take(repository, pull);
-        for state in all {
-            if locked(&state.answers).asks_pulls_of(repository) {
-                self.expand_into(ctx, &state, &mut effects).await;
-            }
-        }
-        effects
-    }
-
     async fn expand_into(&self, ctx: &Arc<Context>, state: &Arc<SetState>, effects: &mut Effects) {
-        match expand(ctx, state).await {
-            Ok(brought) => {
-                effects.applications.extend(brought.changed);
-                effects.removed.extend(brought.removed);
-            }
+        let brought = expand(ctx, state).await;
+        // What was changed before something failed was changed all the same.
+        effects.applications.extend(brought.changed);
+        effects.removed.extend(brought.removed);
+        match brought.error {
+            None => {}
             // The delivery comes again, so that what the expansion brings about is still known as its doing.
-            Err(error) if error.is_transient() => effects.waiting.push((state.id.clone(), error.to_string())),
-            Err(error) => {
+            Some(error) if error.is_transient() => effects.waiting.push((state.id.clone(), error.to_string())),
+            Some(error) => {
                 let conclusion = Conclusion { verdict: Verdict::Error, sentence: error.to_string() };
                 effects.failures.push((AppId::new(&state.id.namespace, &state.id.name), conclusion));
             }
@@ -252,6 +275,23 @@ impl ApplicationSets {
         let tasks = &ctx.tasks;
         let ctx = ctx.clone();
         tasks.spawn(async move { expand_until_done(&ctx, &state).await });
+    }
+
+    /// An Application has changed, or is gone: a set may have waited for its name, or wants it back.
+    pub fn on_application(&self, ctx: &Arc<Context>, id: &AppId, now: Option<&Application>) {
+        for state in self.all() {
+            let concerned = match now {
+                None => locked(&state.wanted).contains(id),
+                Some(application) => {
+                    locked(&state.blocked).contains(id)
+                        && !matches!(found(&locked(&state.set), Some(&application.metadata)), Found::Foreign(_))
+                }
+            };
+            if concerned {
+                let ctx = ctx.clone();
+                tokio::spawn(async move { expand_if_there(&ctx, &state).await });
+            }
+        }
     }
 
     fn all(&self) -> Vec<Arc<SetState>> {
@@ -273,6 +313,31 @@ impl Drop for Trying<'_> {
     }
 }
 
+/// The annotations that people write.
+fn notes(set: &ApplicationSet) -> BTreeMap<&str, &str> {
+    let all = set.metadata.annotations.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str()));
+    all.filter(|(name, _)| *name != annotations::APPROVED_PREVIEWS).collect()
+}
+
+/// Where an ApplicationSet is.
+fn set_key(id: &AppId) -> ObjectKey {
+    ObjectKey::new(GROUP, "ApplicationSet", &id.namespace, &id.name)
+}
+
+/// A set that is going takes its Applications with it; the watches may tell of them first.
+async fn expand_if_there(ctx: &Arc<Context>, state: &Arc<SetState>) {
+    let uid = locked(&state.set).metadata.uid.clone().unwrap_or_default();
+    match ctx.cluster.get(&set_key(&state.id)).await {
+        Ok(Some(set)) if set.uid() == uid && !set.is_being_deleted() => {
+            if expand(ctx, state).await.error.is_some() {
+                expand_until_done(ctx, state).await;
+            }
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(application_set = %state.id, %error, "application_set.not_read"),
+    }
+}
+
 /// Expands, and tries again while the cluster or a forge is away.
 async fn expand_until_done(ctx: &Arc<Context>, state: &Arc<SetState>) {
     if state.trying.swap(true, Ordering::SeqCst) {
@@ -284,14 +349,14 @@ async fn expand_until_done(ctx: &Arc<Context>, state: &Arc<SetState>) {
         if !locked(&ctx.application_sets.sets).get(&state.id).is_some_and(|known| Arc::ptr_eq(known, state)) {
             return;
         }
-        match expand(ctx, state).await {
-            Ok(_) => return,
-            Err(error) if error.is_transient() => {
+        match expand(ctx, state).await.error {
+            None => return,
+            Some(error) if error.is_transient() => {
                 failures += 1;
                 tracing::warn!(application_set = %state.id, %error, "application_set.later: trying again");
                 tokio::time::sleep(crate::reconcile::back_off(failures)).await;
             }
-            Err(error) => {
+            Some(error) => {
                 tracing::warn!(application_set = %state.id, %error, "application_set.failed");
                 if !matches!(error, SetError::Expand(generators::ExpandError::Lookup { .. })) {
                     return;
@@ -327,154 +392,39 @@ pub async fn relist(ctx: Arc<Context>, shutdown: tokio_util::sync::CancellationT
 /// Asks again what the generators asked the last time, and tells whether an answer is another.
 async fn answers_changed(ctx: &Arc<Context>, state: &SetState) -> bool {
     let before = locked(&state.answers).clone();
-    let asking = Asking::new(ctx.clone(), &locked(&state.set));
+    let asking = Asking::new(ctx.clone(), &locked(&state.set), Approvals::default());
     asking.ask_git_again(&before).await.is_none_or(|same| !same)
 }
 
-/// The Applications that an expansion touched.
-#[derive(Default)]
-struct Brought {
-    changed: BTreeSet<AppId>,
-    removed: BTreeSet<AppId>,
-}
-
 /// Expands the set and brings its Applications about.
-async fn expand(ctx: &Arc<Context>, state: &Arc<SetState>) -> Result<Brought, SetError> {
+async fn expand(ctx: &Arc<Context>, state: &Arc<SetState>) -> Brought {
     let _expanding = state.expanding.lock().await;
     let set = locked(&state.set).clone();
-    let asking = Asking::new(ctx.clone(), &set);
-    let outcome = generators::expand(&set, &asking).await;
+    if set.is_being_deleted() {
+        return Brought::default();
+    }
+    let asking = Asking::new(ctx.clone(), &set, locked(&state.approvals).clone());
+    let expansion = generators::expand(&set, &asking).await;
     // What was asked counts even if the answer was an error: a push may mend it.
     *locked(&state.answers) = asking.answers();
     ctx.application_sets.refresh_previewed(ctx);
-    let outcome = match outcome {
-        Ok(applications) => bring_about(ctx, &set, applications).await,
-        Err(error) => Err(error.into()),
+    pulls::forget_closed(ctx, state, &asking).await;
+    let brought = match expansion {
+        Ok(expansion) => bring_about(ctx, state, &set, expansion).await,
+        Err(error) => Brought::failed(error.into()),
     };
-    state.stale.store(outcome.is_err(), Ordering::SeqCst);
-    tell(ctx, &set, outcome.as_ref().err()).await;
-    outcome
-}
-
-async fn bring_about(
-    ctx: &Arc<Context>,
-    set: &ApplicationSet,
-    applications: Vec<Application>,
-) -> Result<Brought, SetError> {
-    let policy = set.spec.applications_sync();
-    let previews = !locked(&ctx.previewed).is_empty() && set.spec.generators.iter().any(makes_previews);
-    let ours: Vec<Application> = applications
-        .into_iter()
-        .filter(|application| {
-            projects::is_ours(&application.spec.destination, ctx.cluster_name(), ctx.cluster.server())
-        })
-        .collect();
-    let uid = set.metadata.uid.clone().unwrap_or_default();
-    let existing: Vec<AppId> = ctx
-        .registry
-        .all()
-        .into_iter()
-        .filter(|managed| {
-            let owners = managed.application().metadata.owner_references.clone().unwrap_or_default();
-            owners.iter().any(|owner| owner.uid == uid)
-        })
-        .map(|managed| managed.id.clone())
-        .collect();
-    let wanted: HashSet<AppId> = ours.iter().map(AppId::of).collect();
-    let surplus: Vec<&AppId> = existing.iter().filter(|id| !wanted.contains(id)).collect();
-    let allowed = set.annotation(ALLOW_MASS_DELETION) == Some("true");
-    if policy.deletes() && surplus.len() > MASS_DELETION && surplus.len() * 2 > existing.len() && !allowed {
-        return Err(SetError::MassDeletion { removed: surplus.len(), existing: existing.len() });
-    }
-    let mut brought = Brought::default();
-    for application in ours {
-        let id = AppId::of(&application);
-        let manifest = manifest(set, &application, previews);
-        match ctx.registry.get(&id) {
-            Some(managed) if !policy.updates() || is_there(&managed.application(), &manifest) => continue,
-            _ => {}
-        }
-        let options = ApplyOptions { field_manager: Some(MANAGER.into()), ..ApplyOptions::default() };
-        let applied = ctx.cluster.apply(&manifest, &options).await?;
-        watches::take_application(ctx, applied.object, Cause::Changed);
-        brought.changed.insert(id);
-    }
-    if policy.deletes() {
-        for id in surplus {
-            match ctx.cluster.delete(&application_key(id), &DeleteOptions::default()).await {
-                Ok(_) => tracing::info!(application = %id, "application_set.removed"),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error.into()),
-            }
-            brought.removed.insert(id.clone());
-        }
-    }
-    Ok(brought)
-}
-
-fn makes_previews(generator: &resources::Generator) -> bool {
-    let nested = generator.matrix.iter().flat_map(|matrix| &matrix.generators);
-    let merged = generator.merge.iter().flat_map(|merge| &merge.generators);
-    generator.pull_request.is_some() || nested.chain(merged).any(makes_previews)
-}
-
-/// The Application as it is applied: what the template says, who made it, and for a preview that its namespace goes with it.
-fn manifest(set: &ApplicationSet, application: &Application, preview: bool) -> Object {
-    let metadata = &application.metadata;
-    let mut notes = metadata.annotations.clone().unwrap_or_default();
-    if preview {
-        notes.entry(delete::DELETE_NAMESPACE.into()).or_insert_with(|| "true".into());
-    }
-    let mut object = json!({
-        "apiVersion": application.api_version,
-        "kind": "Application",
-        "metadata": {
-            "name": application.name(),
-            "namespace": set.namespace(),
-            "ownerReferences": [{
-                "apiVersion": set.api_version,
-                "kind": "ApplicationSet",
-                "name": set.name(),
-                "uid": set.metadata.uid.clone().unwrap_or_default(),
-                "controller": true,
-                "blockOwnerDeletion": true,
-            }],
-        },
-        "spec": application.spec,
-    });
-    let mut put = |name: &str, value: Value| object["metadata"][name] = value;
-    if let Some(labels) = metadata.labels.as_ref().filter(|labels| !labels.is_empty()) {
-        put("labels", json!(labels));
-    }
-    if !notes.is_empty() {
-        put("annotations", json!(notes));
-    }
-    if let Some(finalizers) = metadata.finalizers.as_ref().filter(|finalizers| !finalizers.is_empty()) {
-        put("finalizers", json!(finalizers));
-    }
-    Object(object)
-}
-
-/// Whether the Application has everything that the manifest says.
-fn is_there(live: &Application, manifest: &Object) -> bool {
-    let Ok(wanted) = Application::parse(manifest.0.clone()) else { return false };
-    let has = |live: &Option<BTreeMap<String, String>>, wanted: &Option<BTreeMap<String, String>>| {
-        let empty = BTreeMap::new();
-        let live = live.as_ref().unwrap_or(&empty);
-        wanted.iter().flatten().all(|(name, value)| live.get(name) == Some(value))
-    };
-    let finalizers = live.metadata.finalizers.clone().unwrap_or_default();
-    live.spec == wanted.spec
-        && has(&live.metadata.labels, &wanted.metadata.labels)
-        && has(&live.metadata.annotations, &wanted.metadata.annotations)
-        && wanted.metadata.finalizers.iter().flatten().all(|name| finalizers.contains(name))
+    state.stale.store(brought.error.is_some(), Ordering::SeqCst);
+    tell(ctx, &set, &brought).await;
+    brought
 }
 
 /// The ApplicationSet's own conditions, written when they change.
-async fn tell(ctx: &Arc<Context>, set: &ApplicationSet, error: Option<&SetError>) {
+async fn tell(ctx: &Arc<Context>, set: &ApplicationSet, brought: &Brought) {
+    let error = brought.error.as_ref();
     let (occurred, message) = match error {
         Some(error) => ("True", error.to_string()),
-        None => ("False", "Applications are as the generators say".to_owned()),
+        None if brought.notes.is_empty() => ("False", "Applications are as the generators say".to_owned()),
+        None => ("False", format!("Applications are as the generators say. {}", brought.notes.join(". "))),
     };
     let conditions = set.status.as_ref().map_or(&[][..], |status| &status.conditions);
     if conditions

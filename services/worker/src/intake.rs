@@ -270,10 +270,10 @@ async fn handle_push(
             .filter(|place| only.is_none_or(|only| only.contains(&place.remote)))
             .filter(|place| may_follow(&place.revision, &push.r#ref, default_branch))
             .collect();
-        let key = CommitKey { repository: repository.clone(), commit: push.after.clone() };
+        let key = CommitKey { repository: repository.clone(), commit: push.pushed_commit().to_owned() };
         if places.is_empty() {
             // The pull request's own event brings the check of a commit that only a preview follows.
-            if !ctx.is_previewed(repository) {
+            if !ctx.is_previewed(repository) && !may_be_tag_object(push) {
                 ctx.begin(&key, &origin, Concerned::new(), &[]).confirmed().await;
             }
             continue;
@@ -329,6 +329,8 @@ pub(crate) struct Outcome {
     pub(crate) superseded: Vec<(AppId, String)>,
     /// Where each place stands now.
     pub(crate) heads: Vec<(Tracked, Commit)>,
+    /// The commit that was pushed: of an annotated tag, its commit.
+    pub(crate) pushed: String,
 }
 
 /// Why a commit cannot be routed.
@@ -353,23 +355,31 @@ pub(crate) async fn concerned_by_push(
     ctx: &Arc<Context>,
     remote: &Remote,
     push: &Push,
+    default_branch: &str,
     places: &[Tracked],
 ) -> Result<Outcome, RouteError> {
     let repository = ctx.git.repository(remote);
-    let pushed = Commit::parse(&push.after)?;
-    let fetched = repository.fetch_pushed(&pushed, &push.r#ref).await?;
-    let mut outcome = Outcome::default();
+    let fetched = repository.fetch_pushed(&Commit::parse(&push.after)?, &push.r#ref).await?;
+    let pushed = fetched.pushed.clone();
+    let mut outcome = Outcome { pushed: pushed.to_string(), ..Outcome::default() };
     if !fetched.reachable {
         return Err(RouteError::NotReachable { reference: push.r#ref.clone() });
     }
     for place in places {
-        // What a constraint or an ambiguous name means now, only the forge can say.
-        let commit = if names_exactly(&place.revision, &push.r#ref) || place.revision == "HEAD" {
-            pushed.clone()
+        // What a constraint or an ambiguous name means now, only the forge can say; and what the default branch is, if the
+        // payload does not.
+        let told = if place.revision == "HEAD" {
+            !default_branch.is_empty()
         } else {
-            heads::ask(&ctx.git, place).await?
+            names_exactly(&place.revision, &push.r#ref)
         };
+        let commit = if told { pushed.clone() } else { heads::ask(&ctx.git, place).await? };
         let mut head = ctx.heads.hold(place).await;
+        if !told && commit != pushed && head.commit().is_none_or(|known| *known == commit) {
+            // Another branch, or a tag that is not the newest: nothing has moved here.
+            head.advance(commit);
+            continue;
+        }
         if head.commit().is_none() && commit == pushed && fetched.tip != pushed {
             // After a start: the ref may stand further on than this delivery tells.
             head.advance(fetched.tip.clone());
@@ -586,7 +596,14 @@ async fn handle_pull_request(
         return Handled::Done;
     }
     let closed = pull.action() == PullRequestAction::Closed;
-    if !closed && let Ok(commit) = Commit::parse(&head.commit) {
+    let heard = match ctx.application_sets.hear(ctx, delivery.forge(), repository, pull).await {
+        Ok(heard) => heard,
+        Err(error) => return Handled::Retry(pause_before(attempt), error.to_string()),
+    };
+    if !closed
+        && heard.previewed
+        && let Ok(commit) = Commit::parse(&head.commit)
+    {
         let reference = format!("refs/pull/{}/head", pull.number);
         if let Err(error) = fetch_by_any(ctx, &url.key(), &commit, &reference).await {
             let key = CommitKey { repository: url.key(), commit: head.commit.clone() };
@@ -594,7 +611,7 @@ async fn handle_pull_request(
             return on_git_error(ctx, &key, &origin, delivery, attempt, &error.into()).await.unwrap_or(Handled::Done);
         }
     }
-    let sets = ctx.application_sets.on_pull_request(ctx, repository, pull).await;
+    let sets = ctx.application_sets.on_pull_request(ctx, delivery.forge(), repository).await;
     let mut concluded = sets.failures;
     let waiting = wait_or_give_up(ctx, delivery, sets.waiting, &mut concluded);
     if closed {
@@ -609,6 +626,10 @@ async fn handle_pull_request(
     let origin = origin_of(delivery, trace);
     let news = News { concerned: sets.applications, concluded, waiting, unheard: None };
     if news.concerned.is_empty() && news.concluded.is_empty() && news.waiting.is_empty() {
+        if let Some(sentence) = heard.why_not {
+            let key = CommitKey { repository: url.key(), commit: head.commit.clone() };
+            ctx.tell(&key, &origin, Conclusion { verdict: Verdict::Success, sentence }).confirmed().await;
+        }
         return Handled::Done;
     }
     let later = record(ctx, &url, &head.commit, &origin, delivery, (received, routed), news).await;
@@ -641,6 +662,11 @@ fn origin_of(delivery: &Delivery, trace: Option<&TraceParent>) -> Origin {
         delivery: delivery.id.clone(),
         trace: trace.copied(),
     }
+}
+
+/// Whether a push may name a tag object, on which no forge takes a check, and does not say which commit it is of.
+fn may_be_tag_object(push: &Push) -> bool {
+    push.r#ref.starts_with("refs/tags/") && push.commit.is_empty()
 }
 
 /// Whether a revision as written can mean this ref.

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use forge::{ForgeKind, RepositoryRef};
-use generators::{ClusterEntry, Lookup, LookupError, PullRequestEntry, PullRequestForge, PullRequestQuery, file_globs};
+use generators::{
+    Approvals, ClusterEntry, Lookup, LookupError, PullRequestEntry, PullRequestForge, PullRequestQuery, file_globs,
+};
 use git::{EntryKind, Remote, RepositoryUrl, Snapshot};
 use resources::ApplicationSet;
 use wire::PullRequestAction;
@@ -43,9 +45,9 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Whether pull requests of this repository were asked for.
-    pub fn asks_pulls_of(&self, repository: &wire::Repository) -> bool {
-        self.pulls.contains(&pulls_key(&repository.owner, &repository.name))
+    /// Whether pull requests of this repository ([`pulls_key`]) were asked for.
+    pub fn asks_pulls_of(&self, repository: &str) -> bool {
+        self.pulls.contains(repository)
     }
 }
 
@@ -54,18 +56,28 @@ pub struct Asking {
     ctx: Arc<Context>,
     /// On whose behalf.
     project: Option<Arc<str>>,
+    /// The commits of forks that may have a preview.
+    approvals: Approvals,
     answers: Mutex<Answers>,
+    /// The numbers of the pull requests that are open, by repository.
+    open: Mutex<BTreeMap<String, Vec<u64>>>,
 }
 
 impl Asking {
     /// Nothing asked yet.
-    pub fn new(ctx: Arc<Context>, set: &ApplicationSet) -> Self {
-        Self { ctx, project: application_sets::project_of(set), answers: Mutex::default() }
+    pub fn new(ctx: Arc<Context>, set: &ApplicationSet, approvals: Approvals) -> Self {
+        let project = application_sets::project_of(set);
+        Self { ctx, project, approvals, answers: Mutex::default(), open: Mutex::default() }
     }
 
     /// A repository as the set may see it.
     fn remote(&self, url: RepositoryUrl) -> Remote {
         Remote { url, project: self.project.clone() }
+    }
+
+    /// The pull requests that are open, by number, in the repositories that were asked for.
+    pub fn open_pulls(&self) -> BTreeMap<String, Vec<u64>> {
+        locked(&self.open).clone()
     }
 
     /// What was asked.
@@ -155,14 +167,20 @@ impl Lookup for Asking {
         let sets = &self.ctx.application_sets;
         {
             let mut answers = locked(&self.answers);
-            answers.pulls.insert(pulls_key(&query.owner, &query.repository));
+            answers.pulls.insert(pulls_key(kind.name(), &query.owner, &query.repository));
             answers.previewed.extend(addresses(&self.ctx, kind, query).into_iter().map(|url| self.remote(url)));
         }
         let account = sets.forges.accounts().iter().find(|account| account.kind() == kind).ok_or_else(|| {
             LookupError::Refused(format!("no {kind} account is configured; give the worker --forge {kind}=API_URL"))
         })?;
         let repository = RepositoryRef { owner: query.owner.clone(), name: query.repository.clone() };
-        sets.pulls.list(account, &repository).await
+        let key = pulls_key(kind.name(), &query.owner, &query.repository);
+        let mut pulls = sets.pulls.list(account, &repository, &key).await?;
+        for pull in pulls.iter_mut().filter(|pull| pull.fork) {
+            pull.approved = self.approvals.commit(&format!("{key}#{}", pull.number)).map(str::to_owned);
+        }
+        locked(&self.open).insert(key, pulls.iter().map(|pull| pull.number).collect());
+        Ok(pulls)
     }
 }
 
@@ -200,8 +218,9 @@ fn digest_of(value: &impl std::hash::Hash) -> u64 {
     hasher.finish()
 }
 
-fn pulls_key(owner: &str, name: &str) -> String {
-    format!("{owner}/{name}").to_lowercase()
+/// What a repository's pull requests are remembered by: another forge can have a repository of the same name.
+pub(crate) fn pulls_key(forge: &str, owner: &str, name: &str) -> String {
+    format!("{forge}:{owner}/{name}").to_lowercase()
 }
 
 /// The open pull requests of each repository: listed once, then kept up to date by events.
@@ -211,14 +230,24 @@ pub struct Pulls(Mutex<HashMap<String, Known>>);
 #[derive(Default)]
 struct Known {
     listed: Option<BTreeMap<u64, PullRequestEntry>>,
-    events: BTreeMap<u64, (Instant, Option<PullRequestEntry>)>,
+    events: BTreeMap<u64, Event>,
+}
+
+/// The newest event of one pull request.
+#[derive(Clone)]
+struct Event {
+    at: Instant,
+    /// By the forge's clock; 0 if it does not say.
+    updated_at: i64,
+    /// `None` once it is closed.
+    open: Option<PullRequestEntry>,
 }
 
 impl Known {
     fn open(&self) -> Option<Vec<PullRequestEntry>> {
         let mut open = self.listed.clone()?;
-        for (number, (_, entry)) in &self.events {
-            match entry {
+        for (number, event) in &self.events {
+            match &event.open {
                 Some(entry) => open.insert(*number, entry.clone()),
                 None => open.remove(number),
             };
@@ -228,19 +257,33 @@ impl Known {
 }
 
 impl Pulls {
-    /// Takes up an event.
-    pub fn take(&self, repository: &wire::Repository, pull: &wire::PullRequest) {
-        let entry = (pull.action() != PullRequestAction::Closed).then(|| entry_of_event(pull));
+    /// Takes up an event, unless a newer one is known: forges send again what did not arrive.
+    pub fn take(&self, repository: &str, pull: &wire::PullRequest) {
+        let open = (pull.action() != PullRequestAction::Closed).then(|| entry_of_event(pull));
+        let event = Event { at: Instant::now(), updated_at: pull.updated_at_unix_ms, open };
         let mut known = locked(&self.0);
-        let known = known.entry(pulls_key(&repository.owner, &repository.name)).or_default();
-        known.events.insert(pull.number, (Instant::now(), entry));
+        let known = known.entry(repository.to_owned()).or_default();
+        let newest = known.events.get(&pull.number).map_or(0, |known| known.updated_at);
+        if event.updated_at == 0 || event.updated_at >= newest {
+            known.events.insert(pull.number, event);
+        }
+    }
+
+    /// A pull request as it is known.
+    pub fn known(&self, repository: &str, number: u64) -> Option<PullRequestEntry> {
+        let known = locked(&self.0);
+        let known = known.get(repository)?;
+        match known.events.get(&number) {
+            Some(event) => event.open.clone(),
+            None => known.listed.as_ref()?.get(&number).cloned(),
+        }
     }
 
     /// The lists are read again when they are needed next.
     pub fn forget_lists(&self) {
         for known in locked(&self.0).values_mut() {
             known.listed = None;
-            known.events.retain(|_, (at, _)| at.elapsed() < EVENT_WINS);
+            known.events.retain(|_, event| event.at.elapsed() < EVENT_WINS);
         }
     }
 
@@ -248,9 +291,9 @@ impl Pulls {
         &self,
         account: &forge::Account,
         repository: &RepositoryRef,
+        key: &str,
     ) -> Result<Vec<PullRequestEntry>, LookupError> {
-        let key = pulls_key(&repository.owner, &repository.name);
-        if let Some(open) = locked(&self.0).get(&key).and_then(Known::open) {
+        if let Some(open) = locked(&self.0).get(key).and_then(Known::open) {
             return Ok(open);
         }
         let listed = account.client().open_pulls(repository).await.map_err(|error| {
@@ -258,13 +301,13 @@ impl Pulls {
             if is_passing(&error) { LookupError::Unavailable(sentence) } else { LookupError::Refused(sentence) }
         })?;
         let mut known = locked(&self.0);
-        let known = known.entry(key).or_default();
+        let known = known.entry(key.to_owned()).or_default();
         known.listed = Some(listed.into_iter().map(|pull| (pull.number, entry_of_list(pull))).collect());
         Ok(known.open().unwrap_or_default())
     }
 }
 
-fn entry_of_event(pull: &wire::PullRequest) -> PullRequestEntry {
+pub(crate) fn entry_of_event(pull: &wire::PullRequest) -> PullRequestEntry {
     let side = |side: &Option<wire::Side>| side.clone().unwrap_or_default();
     PullRequestEntry {
         number: pull.number,
@@ -275,7 +318,12 @@ fn entry_of_event(pull: &wire::PullRequest) -> PullRequestEntry {
         author: pull.author.clone(),
         labels: pull.labels.clone(),
         draft: pull.draft,
-        ..PullRequestEntry::default()
+        url: pull.html_url.clone(),
+        head_repository: side(&pull.head).repository.map(|it| it.full_name()).unwrap_or_default(),
+        fork: pull.is_from_fork(),
+        author_association: pull.author_association.clone(),
+        approved: None,
+        updated_at: pull.updated_at_unix_ms,
     }
 }
 
@@ -289,7 +337,12 @@ fn entry_of_list(pull: forge::pulls::OpenPull) -> PullRequestEntry {
         author: pull.author,
         labels: pull.labels,
         draft: pull.draft,
-        ..PullRequestEntry::default()
+        url: pull.html_url,
+        head_repository: pull.head.repository.map(|it| it.to_string()).unwrap_or_default(),
+        fork: pull.fork,
+        author_association: pull.author_association,
+        approved: None,
+        updated_at: pull.updated_at_unix_ms,
     }
 }
 

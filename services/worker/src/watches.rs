@@ -117,6 +117,7 @@ pub fn take_application(ctx: &Arc<Context>, object: Object, cause: Cause) -> Opt
     }
     // A wave that waits inside an operation looks at children, too, and at termination.
     managed.newer.notify_waiters();
+    ctx.application_sets.on_application(ctx, &id, Some(&managed.application()));
     Some(id)
 }
 
@@ -163,6 +164,7 @@ fn forget_application(ctx: &Arc<Context>, id: &AppId) {
     locked(&ctx.depending).remove(id);
     let Some(managed) = ctx.registry.remove(id) else { return };
     managed.newer.notify_waiters();
+    ctx.application_sets.on_application(ctx, id, None);
     let tasks = &ctx.tasks;
     let ctx = ctx.clone();
     tasks.spawn(async move { crate::reconcile::report::gone(&ctx, &managed).await });

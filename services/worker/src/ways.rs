@@ -89,7 +89,8 @@ pub(crate) async fn route(job: Arc<Job>, places: impl IntoIterator<Item = Tracke
 }
 
 async fn ask(job: &Job, remote: &Remote, places: &[Tracked]) -> Result<Outcome, RouteError> {
-    intake::concerned_by_push(&job.ctx, remote, &job.push, places).await
+    let default_branch = job.delivery.repository.as_ref().map_or("", |repository| repository.default_branch.as_str());
+    intake::concerned_by_push(&job.ctx, remote, &job.push, default_branch, places).await
 }
 
 /// The same, again while it does not work for the moment.
@@ -122,13 +123,16 @@ struct Heard {
     waiting: Vec<(AppId, String)>,
     failed: Vec<(Remote, Vec<Tracked>, RouteError)>,
     later: Option<String>,
+    /// The commit; of an annotated tag it is known once one of them has looked.
+    key: CommitKey,
     /// The commit's check was last left open for those that had not been heard.
     open: bool,
 }
 
 impl Heard {
     fn new(job: Arc<Job>, unheard: BTreeSet<Remote>) -> Self {
-        Self { job, unheard, any: false, waiting: Vec::new(), failed: Vec::new(), later: None, open: false }
+        let key = job.key.clone();
+        Self { job, key, unheard, any: false, waiting: Vec::new(), failed: Vec::new(), later: None, open: false }
     }
 
     async fn take(&mut self, (remote, places, outcome): Answer) {
@@ -141,8 +145,10 @@ impl Heard {
 
     async fn record(&mut self, remote: &Remote, outcome: Outcome) {
         let job = self.job.clone();
-        let Job { ctx, delivery, push, origin, .. } = &*job;
+        let Job { ctx, delivery, origin, .. } = &*job;
         self.any = true;
+        self.key.commit.clone_from(&outcome.pushed);
+        let pushed = outcome.pushed;
         let sets = ctx.application_sets.on_push(ctx, &outcome.heads).await;
         let mut concerned = outcome.concerned;
         concerned.retain(|application| !sets.removed.contains(application));
@@ -159,14 +165,15 @@ impl Heard {
         let unheard = self.open.then(|| (AppId::new("", "another address"), "is being looked at".to_owned()));
         let news = News { concerned, concluded, waiting: self.waiting.clone(), unheard };
         let received_us = delivery.received_at_unix_ms * 1000;
-        let later = intake::record(ctx, &remote.url, &push.after, origin, delivery, (received_us, routed), news).await;
+        let later = intake::record(ctx, &remote.url, &pushed, origin, delivery, (received_us, routed), news).await;
         self.later = later.or(self.later.take());
     }
 
     /// All have been heard.
     async fn end(mut self) -> Option<Handled> {
         let job = self.job.clone();
-        let Job { ctx, delivery, origin, key, attempt, .. } = &*job;
+        let Job { ctx, delivery, origin, attempt, .. } = &*job;
+        let key = &self.key;
         if !self.any {
             // What is passing for one of them is tried again for all.
             self.failed.sort_by_key(|(.., error)| !error.is_passing());

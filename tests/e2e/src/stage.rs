@@ -76,6 +76,12 @@ impl WorkingCopy {
         self.git.git(&["push", "--quiet", &self.push_url, &refs]).await.map(drop)
     }
 
+    /// Pushes whatever a name means here to a full ref.
+    pub async fn push_ref(&self, from: &str, to: &str) -> Result<()> {
+        let refs = format!("{from}:{to}");
+        self.git.git(&["push", "--quiet", &self.push_url, &refs]).await.map(drop)
+    }
+
     /// Pushes a commit to a branch.
     pub async fn push_commit(&self, commit: &str, branch: &str) -> Result<()> {
         let refs = format!("{commit}:refs/heads/{branch}");
@@ -154,6 +160,15 @@ impl Stage {
         let copy = WorkingCopy::new(&self.forge, name, fill).await?;
         self.install_webhook(&copy).await?;
         Ok(copy)
+    }
+
+    /// A working copy of a fork `OWNER/NAME` that the forge has, with what another has, on a new branch.
+    pub async fn clone_of(&self, origin: &WorkingCopy, name: &str, branch: &str) -> Result<WorkingCopy> {
+        let git = GitRepo::new().await?;
+        git.git(&["fetch", "--quiet", &origin.push_url, "main"]).await?;
+        git.git(&["checkout", "--quiet", "-B", branch, "FETCH_HEAD"]).await?;
+        let other = |url: &str| url.replacen(&origin.name, name, 1);
+        Ok(WorkingCopy { name: name.to_owned(), url: other(&origin.url), push_url: other(&origin.push_url), git })
     }
 
     async fn install_webhook(&self, copy: &WorkingCopy) -> Result<()> {

@@ -129,14 +129,10 @@ impl Draft {
         self.warnings.extend(problem.map(|problem| format!("hook {}: {problem}", named_key(&state.key, desired))));
         // Hooks of a deletion are none of a sync's business.
         for phase in phases.iter().copied().filter(|phase| *phase <= Phase::SyncFail) {
-            let mut object = named(desired, phase, input.revision, input.started_at.as_second());
+            let moment = (phase, input.revision, input.started_at.as_second());
+            let mut object = named(desired, moment, |key| self.apply.iter().any(|item| item.key == *key));
             if desired.name().is_empty() {
-                // Several hooks may have one prefix; and whose it is was written when it had no name.
-                let (first, mut number) = (object.name().to_owned(), 1);
-                while self.apply.iter().any(|item| item.key == object.key()) {
-                    number += 1;
-                    object.0["metadata"]["name"] = format!("{first}-{number}").into();
-                }
+                // Whose it is was written when it had no name.
                 let namespace = &input.application.spec.destination.namespace;
                 stamp(&mut object, input.instance, namespace, input.tracking);
             }
@@ -283,20 +279,50 @@ fn action(live: Option<&Object>, options: &StepOptions) -> Action {
     }
 }
 
-/// A hook with `generateName` gets a name that tells commit, phase and time.
-pub(super) fn named(object: &Object, phase: Phase, revision: &str, unix_seconds: i64) -> Object {
+/// The longest name that the API server generates: it becomes the value of a label (`job-name` of a Job's pods).
+const LONGEST_NAME: usize = 63;
+
+/// A hook with `generateName` gets a name that tells commit, phase and time, and that nothing else has: several hooks may have
+/// one prefix.
+pub(super) fn named(
+    object: &Object,
+    (phase, revision, unix_seconds): (Phase, &str, i64),
+    is_taken: impl Fn(&ObjectKey) -> bool,
+) -> Object {
     let mut object = object.clone();
     if !object.name().is_empty() {
         return object;
     }
-    let Some(prefix) = object.at("/metadata/generateName").and_then(Value::as_str) else { return object };
+    let Some(prefix) = object.at("/metadata/generateName").and_then(Value::as_str).map(str::to_owned) else {
+        return object;
+    };
     let commit: String = revision.chars().take(7).collect();
-    let name = format!("{prefix}{commit}-{phase}-{unix_seconds}").to_lowercase();
+    let suffix = format!("{commit}-{phase}-{unix_seconds}");
     if let Some(metadata) = object.0.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.insert("name".into(), name.into());
+        metadata.insert("name".into(), fitted(&prefix, &suffix).into());
         metadata.remove("generateName");
     }
+    let mut number = 1;
+    while is_taken(&object.key()) {
+        number += 1;
+        object.0["metadata"]["name"] = fitted(&prefix, &format!("{suffix}-{number}")).into();
+    }
     object
+}
+
+/// Prefix and suffix as a name. A prefix that is too long is cut, and a digest of all of it tells it from others that begin the
+/// same.
+fn fitted(prefix: &str, suffix: &str) -> String {
+    let (prefix, suffix) = (prefix.to_lowercase(), suffix.to_lowercase());
+    if prefix.len() + suffix.len() <= LONGEST_NAME {
+        return prefix + &suffix;
+    }
+    // FNV-1a: the same in every version of the program.
+    let digest = prefix.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let end = format!("{digest:08x}-{suffix}");
+    let room = prefix.floor_char_boundary(LONGEST_NAME.saturating_sub(end.len() + 1));
+    let cut = prefix[..room].trim_end_matches(['-', '.']);
+    if cut.is_empty() { end } else { format!("{cut}-{end}") }
 }
 
 /// The key for a person: a hook with `generateName` has no name yet.

@@ -99,9 +99,10 @@ fn hook_waves(
     (instance, namespace, tracking): &(&str, &str, &Tracking),
     warnings: &mut Vec<String>,
 ) -> Vec<Wave> {
-    let mut items = Vec::new();
+    let mut items: Vec<Item<Step>> = Vec::new();
     for hook in hooks.iter().filter(|hook| matches!(Part::of(hook), Part::Hook(phases) if phases.contains(&phase))) {
-        let mut object = named(hook, phase, revision, started_at.as_second());
+        let is_taken = |key: &ObjectKey| items.iter().any(|item| item.key == *key);
+        let mut object = named(hook, (phase, revision, started_at.as_second()), is_taken);
         if hook.name().is_empty() {
             stamp(&mut object, instance, namespace, tracking);
         }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -629,6 +631,41 @@ fn hooks_with_generated_names() {
     assert_eq!(step.key.name, "migrate-0123456-presync-1767323045");
     assert_eq!(step.object.as_ref().unwrap().name(), step.key.name);
     assert!(step.hook.as_ref().unwrap().deletes(DeletePolicy::HookSucceeded));
+}
+
+/// The API server would take any of them as `generateName`.
+#[test]
+fn generated_names_that_are_too_long_are_cut_and_stay_different() {
+    let hook = |prefix: &str| {
+        let mut state = wanted("Job x hook=PreSync");
+        let object = Arc::make_mut(state.desired.as_mut().unwrap());
+        let metadata = object.0["metadata"].as_object_mut().unwrap();
+        metadata.remove("name");
+        metadata.insert("generateName".into(), prefix.into());
+        state.key.name.clear();
+        state
+    };
+    let long = "a-very-long-prefix-of-many-words-that-".to_owned();
+    let prefixes = [
+        long.clone() + "one-",
+        long.clone() + "two-",
+        long.clone() + "two-",
+        "a".repeat(37),
+        "a".repeat(38),
+        "b".repeat(240),
+        "ä".repeat(60),
+    ];
+    let plan = case(plain(&[]), prefixes.iter().map(|prefix| hook(prefix)).collect()).plan().unwrap();
+    let names: BTreeSet<String> = plan.steps().map(|step| step.key.name.clone()).collect();
+    assert_eq!(names.len(), prefixes.len(), "{names:?}");
+    assert!(names.iter().all(|name| name.len() <= 63), "{names:?}");
+    assert!(names.contains(&("a".repeat(37) + "0123456-presync-1767323045")), "what fits stays as it is: {names:?}");
+    assert!(
+        names
+            .iter()
+            .any(|name| name.starts_with("a-very-long-prefix-of-man-") && name.ends_with("-presync-1767323045-2")),
+        "{names:?}"
+    );
 }
 
 #[test]

@@ -3,8 +3,8 @@ use wire::{PullRequestAction, Push, delivery};
 
 use crate::webhook::Headers;
 use crate::webhook::payload::{
-    Account, Event, Malformation, RepositoryPayload, action, base_of, commit, first_line, full_ref, is_zero, json,
-    lenient, pull_request,
+    Account, Event, Malformation, RepositoryPayload, action, base_of, commit, first_line, full_ref, head_commit_of,
+    is_zero, json, lenient, pull_request,
 };
 
 pub(crate) const EVENT: &str = "X-Gitea-Event";
@@ -40,13 +40,18 @@ struct PushPayload {
 #[derive(Deserialize)]
 struct HeadCommit {
     #[serde(default, deserialize_with = "lenient")]
+    id: String,
+    #[serde(default, deserialize_with = "lenient")]
     message: String,
 }
 
 fn push(payload: PushPayload) -> Result<Event, Malformation> {
     let (before, after) = (commit(payload.before, "before")?, commit(payload.after, "after")?);
+    let full_ref = full_ref(payload.r#ref)?;
+    let commit = head_commit_of(payload.head_commit.as_ref().map(|head| head.id.as_str()), &full_ref, &after);
     let push = Push {
-        r#ref: full_ref(payload.r#ref)?,
+        commit,
+        r#ref: full_ref,
         created: is_zero(&before),
         deleted: is_zero(&after),
         before,

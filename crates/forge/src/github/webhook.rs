@@ -4,8 +4,8 @@ use wire::{PullRequestAction, Push, delivery};
 use crate::webhook::Headers;
 use crate::webhook::changes::{CommitPayload, changed_paths};
 use crate::webhook::payload::{
-    Account, Event, Malformation, RepositoryPayload, action, base_of, commit, first_line, full_ref, is_zero, json,
-    lenient, pull_request,
+    Account, Event, Malformation, RepositoryPayload, action, base_of, commit, first_line, full_ref, head_commit_of,
+    is_zero, json, lenient, pull_request,
 };
 
 pub(crate) const EVENT: &str = "X-GitHub-Event";
@@ -52,18 +52,23 @@ struct PushPayload {
 #[derive(Deserialize)]
 struct HeadCommit {
     #[serde(default, deserialize_with = "lenient")]
+    id: String,
+    #[serde(default, deserialize_with = "lenient")]
     message: String,
 }
 
 fn push(payload: PushPayload) -> Result<Event, Malformation> {
     let (before, after) = (commit(payload.before, "before")?, commit(payload.after, "after")?);
+    let full_ref = full_ref(payload.r#ref)?;
     let created = payload.created || is_zero(&before);
     let deleted = payload.deleted || is_zero(&after);
     // Of a new, deleted or forced ref the commits do not tell the difference between before and after.
     let tells = !created && !deleted && !payload.forced;
     let changed_paths = tells.then(|| changed_paths(&payload.commits, &after, payload.size)).flatten();
+    let commit = head_commit_of(payload.head_commit.as_ref().map(|head| head.id.as_str()), &full_ref, &after);
     let push = Push {
-        r#ref: full_ref(payload.r#ref)?,
+        commit,
+        r#ref: full_ref,
         before,
         after,
         created,

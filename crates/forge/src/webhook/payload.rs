@@ -134,6 +134,17 @@ pub(crate) fn is_zero(commit: &str) -> bool {
     commit.bytes().all(|b| b == b'0')
 }
 
+/// The commit that a push brought, from the payload's head commit: only a tag can name something else than a commit.
+pub(crate) fn head_commit_of(head: Option<&str>, full_ref: &str, after: &str) -> String {
+    let head = head.filter(|_| full_ref.starts_with("refs/tags/") && !is_zero(after));
+    head.and_then(|id| commit(id.to_owned(), "head_commit.id").ok()).unwrap_or_default()
+}
+
+/// A point in time as forges write it, 0 for one that cannot be read.
+pub(crate) fn unix_ms(text: &str) -> i64 {
+    text.parse::<jiff::Timestamp>().map_or(0, |at| at.as_millisecond())
+}
+
 /// A full ref name.
 pub(crate) fn full_ref(text: String) -> Result<String, Malformation> {
     let valid = text.starts_with("refs/") && text.len() <= 1024 && !text.chars().any(char::is_control);
@@ -150,6 +161,11 @@ struct PullRequestPayload {
     action: String,
     pull_request: PullPayload,
     repository: RepositoryPayload,
+    #[serde(default, deserialize_with = "lenient")]
+    sender: Account,
+    /// GitHub only: the label that was set or taken away.
+    #[serde(default)]
+    label: Option<LabelPayload>,
 }
 
 /// A `pull_request` event; `action_of` knows the forge's names of those actions that somebody needs.
@@ -170,7 +186,9 @@ pub(crate) fn pull_request(
         return Ok(Event::Ignored { action: Some(payload.action) });
     };
     let repository = payload.repository.check(api_url)?;
-    let pull = payload.pull_request.check(&repository, action, api_url)?;
+    let mut pull = payload.pull_request.check(&repository, action, api_url)?;
+    pull.sender = payload.sender.login.unwrap_or_default();
+    pull.label = payload.label.map(|label| label.name).unwrap_or_default();
     Ok(Event::Known { repository, event: delivery::Event::PullRequest(pull) })
 }
 
@@ -199,6 +217,11 @@ struct PullPayload {
     labels: Vec<LabelPayload>,
     #[serde(default, deserialize_with = "lenient")]
     user: Account,
+    /// GitHub only.
+    #[serde(default, deserialize_with = "lenient")]
+    author_association: String,
+    #[serde(default, deserialize_with = "lenient")]
+    updated_at: String,
     head: SidePayload,
     base: SidePayload,
 }
@@ -238,7 +261,7 @@ impl PullPayload {
             }
             _ => base.repository = Some(repository.clone()),
         }
-        Ok(PullRequest {
+        let mut pull = PullRequest {
             number: self.number,
             action: action.into(),
             head: Some(head),
@@ -249,7 +272,12 @@ impl PullPayload {
             author: self.user.login.unwrap_or_default(),
             merged: self.merged,
             html_url: self.html_url,
-        })
+            author_association: self.author_association,
+            updated_at_unix_ms: unix_ms(&self.updated_at),
+            ..Default::default()
+        };
+        pull.from_fork = pull.is_from_fork();
+        Ok(pull)
     }
 }
 

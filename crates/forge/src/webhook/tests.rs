@@ -160,6 +160,28 @@ fn pushes_of_every_sort() {
 }
 
 #[test]
+fn the_commit_of_a_tag() {
+    let (tag, commit) = ("7".repeat(40), "c".repeat(40));
+    for kind in [ForgeKind::Github, ForgeKind::Gitea] {
+        let of = |reference: &str, head: Value| {
+            let payload = with(with(push(kind), "/ref", json!(reference)), "/after", json!(tag));
+            let payload = with(payload, "/head_commit", head);
+            let delivery = delivery(kind, "push", &payload);
+            let Some(Delivered::Push(push)) = delivery.event.clone() else { panic!() };
+            (push.after, push.commit, delivery.commit().unwrap_or_default().to_owned())
+        };
+        let head = json!({ "id": commit, "message": "x" });
+        let expected = (tag.clone(), commit.clone(), commit.clone());
+        assert_eq!(of("refs/tags/v1.2.0", head.clone()), expected, "{kind}: annotated");
+        // Of a branch `after` is the commit, whatever else the payload says.
+        assert_eq!(of("refs/heads/main", head), (tag.clone(), String::new(), tag.clone()), "{kind}: a branch");
+        for head in [json!(null), json!({ "id": null }), json!({ "id": "--x" })] {
+            assert_eq!(of("refs/tags/v1", head), (tag.clone(), String::new(), tag.clone()), "{kind}: unknown");
+        }
+    }
+}
+
+#[test]
 fn a_pull_request_in_the_forges_words() {
     use PullRequestAction::*;
     let github = [
@@ -194,6 +216,30 @@ fn a_pull_request_in_the_forges_words() {
         assert_eq!((head.branch.as_str(), head.commit.as_str()), ("limits", AFTER));
         assert_eq!(head.repository.unwrap().full_name(), "bob/gateway");
         assert_eq!((base.branch.as_str(), base.repository.unwrap().full_name().as_str()), ("main", "acme/gateway"));
+    }
+    // Whose head it is, who did it, and which label it was.
+    for kind in [ForgeKind::Github, ForgeKind::Gitea] {
+        let mut labelled = with(
+            pull(kind, "labeled"),
+            "/action",
+            json!(if kind == ForgeKind::Github { "labeled" } else { "label_updated" }),
+        );
+        labelled["sender"] = json!({ "login": "ann" });
+        labelled["pull_request"]["updated_at"] = json!("1970-01-01T01:00:03+01:00");
+        if kind == ForgeKind::Github {
+            labelled["label"] = json!({ "name": "preview" });
+            labelled["pull_request"]["author_association"] = json!("FIRST_TIME_CONTRIBUTOR");
+        }
+        let own = with(labelled.clone(), "/pull_request/head/repo", repository(kind, "Acme/Gateway"));
+        let refs_for = with(own.clone(), "/pull_request/head/ref", json!("refs/pull/12/head"));
+        let gone = with(labelled.clone(), "/pull_request/head/repo", json!(null));
+        for (payload, fork) in [(labelled, true), (own, false), (refs_for, true), (gone, true)] {
+            let Some(Delivered::PullRequest(pull)) = delivery(kind, "pull_request", &payload).event else { panic!() };
+            assert_eq!((pull.from_fork, pull.sender.as_str()), (fork, "ann"), "{kind} {payload}");
+            assert_eq!(pull.updated_at_unix_ms, 3000);
+            let said = (pull.label.as_str(), pull.author_association.as_str());
+            assert_eq!(said, if kind == ForgeKind::Github { ("preview", "FIRST_TIME_CONTRIBUTOR") } else { ("", "") });
+        }
     }
     // A fork that has been deleted, and lists that are not there.
     let bare = with(pull(ForgeKind::Github, "closed"), "/pull_request/head/repo", json!(null));

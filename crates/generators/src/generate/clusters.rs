@@ -18,6 +18,9 @@ pub(super) async fn generate(
     let selector = generator.selector.clone().unwrap_or_default();
     let mut chosen: Vec<ClusterEntry> =
         known.iter().filter(|it| selector.matches(|name| it.labels.get(name).map(String::as_str))).cloned().collect();
+    if chosen.is_empty() && !selector.is_empty() {
+        context.found_nothing(&format!("{field}.selector"), "no cluster's Secret has these labels");
+    }
     // The cluster in which Lockstep runs has no labels to select by, unless it has a Secret like the others.
     let local = |entry: &ClusterEntry| entry.server == Destination::IN_CLUSTER_SERVER;
     if selector.is_empty() && !known.iter().any(local) {

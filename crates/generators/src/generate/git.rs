@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Context, Place, add_values};
 use crate::{
-    ExpandError, file_globs,
-    glob::directory_matches,
+    ExpandError, ForkPolicy, file_globs,
+    forks::{follows_fork, unpinned},
+    glob::{directory_matches, from_root},
     normalize,
     params::{Params, flatten},
     template::{base_name, dir_name, parse_yaml},
@@ -21,6 +22,9 @@ pub(super) async fn generate(
     place: Place<'_>,
     field: &str,
 ) -> Result<Vec<Params>, ExpandError> {
+    if context.forks != ForkPolicy::Always && follows_fork(place.given, &git.repo_url, &git.revision) {
+        return Err(ExpandError::parameters(&format!("{field}.revision"), unpinned(&git.revision)));
+    }
     let mut sets = if git.directories.is_empty() {
         files(context, git, field).await?
     } else {
@@ -48,24 +52,34 @@ async fn directories(context: &Context<'_>, git: &GitGenerator, field: &str) -> 
         }
     };
     let mut chosen = Vec::new();
+    let patterns: Vec<String> = git.directories.iter().map(|wanted| from_root(&wanted.path)).collect();
+    let mut fits = vec![false; patterns.len()];
     for path in known.iter().map(|path| path.trim_matches('/')).filter(|path| !is_hidden(path)) {
         let (mut included, mut excluded) = (false, false);
         for (index, wanted) in git.directories.iter().enumerate() {
-            let pattern = wanted.path.trim_start_matches("./").trim_end_matches('/');
-            let matched = directory_matches(pattern, path);
+            let matched = directory_matches(&patterns[index], path);
             let wrong = |message| ExpandError::parameters(&format!("{field}.directories[{index}].path"), message);
             if matched.map_err(wrong)? {
                 included |= !wanted.exclude;
                 excluded |= wanted.exclude;
+                fits[index] = true;
             }
         }
         if included && !excluded {
             chosen.push(path.to_owned());
         }
     }
+    for (index, wanted) in git.directories.iter().enumerate().filter(|(index, it)| !it.exclude && !fits[*index]) {
+        nothing_fits(context, git, &format!("{field}.directories[{index}].path"), &wanted.path, "folder");
+    }
     chosen.sort();
     chosen.dedup();
     Ok(chosen)
+}
+
+fn nothing_fits(context: &Context<'_>, git: &GitGenerator, field: &str, pattern: &str, what: &str) {
+    let revision = if git.revision.is_empty() { "HEAD" } else { &git.revision };
+    context.found_nothing(field, &format!("no {what} of {} at {revision} fits {pattern:?}", git.repo_url));
 }
 
 fn is_hidden(path: &str) -> bool {
@@ -81,6 +95,12 @@ async fn files(context: &Context<'_>, git: &GitGenerator, field: &str) -> Result
     let (include, exclude) = (file_globs(&included).map_err(wrong)?, file_globs(&globs(true)).map_err(wrong)?);
     let found = context.lookup.git_files(&git.repo_url, &git.revision, &included).await;
     let found = found.map_err(|source| ExpandError::Lookup { field: field.into(), source })?;
+    for (index, wanted) in git.files.iter().enumerate().filter(|(_, it)| !it.exclude) {
+        let glob = file_globs(std::slice::from_ref(&wanted.path)).map_err(wrong)?;
+        if !found.iter().any(|(path, _)| glob.is_match(path)) {
+            nothing_fits(context, git, &format!("{field}.files[{index}].path"), &wanted.path, "file");
+        }
+    }
     let chosen: BTreeMap<String, Bytes> =
         found.into_iter().filter(|(path, _)| include.is_match(path) && !exclude.is_match(path)).collect();
 

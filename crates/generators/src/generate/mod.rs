@@ -7,14 +7,17 @@ mod matrix;
 mod merge;
 mod pull_request;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex as Plain, PoisonError},
+};
 
 use futures::{FutureExt, future::BoxFuture, lock::Mutex};
 use resources::{Generator, Template};
 use serde_json::{Map, Value};
 
 use crate::{
-    ClusterEntry, ExpandError, Lookup,
+    ClusterEntry, ExpandError, ForkPolicy, Lookup,
     params::{Params, combine, flatten},
     template::Templates,
 };
@@ -26,14 +29,28 @@ type Directories = HashMap<(String, String), Arc<Vec<String>>>;
 pub(crate) struct Context<'a> {
     pub(crate) lookup: &'a dyn Lookup,
     pub(crate) templates: &'a Templates,
+    pub(crate) forks: ForkPolicy,
+    /// Patterns and selectors that nothing fits, in words.
+    nothing: Plain<BTreeSet<String>>,
     /// A matrix asks the same question for each of its rows; the answers are kept for one expansion.
     directories: Mutex<Directories>,
     clusters: Mutex<Option<Arc<Vec<ClusterEntry>>>>,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(lookup: &'a dyn Lookup, templates: &'a Templates) -> Self {
-        Self { lookup, templates, directories: Mutex::default(), clusters: Mutex::default() }
+    pub(crate) fn new(lookup: &'a dyn Lookup, templates: &'a Templates, forks: ForkPolicy) -> Self {
+        let (directories, clusters, nothing) = (Mutex::default(), Mutex::default(), Plain::default());
+        Self { lookup, templates, forks, nothing, directories, clusters }
+    }
+
+    /// Something that was looked for is not there: `field` and what it is.
+    pub(crate) fn found_nothing(&self, field: &str, what: &str) {
+        let mut nothing = self.nothing.lock().unwrap_or_else(PoisonError::into_inner);
+        nothing.insert(format!("{field}: {what}"));
+    }
+
+    pub(crate) fn all_that_found_nothing(&self) -> Vec<String> {
+        self.nothing.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
@@ -56,10 +73,14 @@ pub(crate) fn generate<'a>(
         let filled = filled(context, generator, place)?;
         let mut sets = parameters(context, &filled, place).await?;
         if let Some(selector) = &filled.selector {
+            let before = sets.len();
             sets.retain(|params| {
                 let flat = flatten(params);
                 selector.matches(|name| flat.get(name).map(String::as_str))
             });
+            if sets.is_empty() && before > 0 && generator.pull_request.is_none() {
+                context.found_nothing(&format!("{}.selector", place.field), "fits none of the results");
+            }
         }
         Ok(sets)
     }

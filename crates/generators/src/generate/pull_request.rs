@@ -4,10 +4,7 @@ use resources::PullRequestGenerator;
 use serde_json::json;
 
 use super::{Context, Place, add_values};
-use crate::{ExpandError, LookupError, PullRequestEntry, PullRequestQuery, matches, params::Params, slug};
-
-/// The longest form of a branch in names, so that there is room for more.
-const SLUG: usize = 50;
+use crate::{ExpandError, LookupError, PullRequestEntry, PullRequestQuery, branch_slug, matches, params::Params};
 
 pub(super) async fn generate(
     context: &Context<'_>,
@@ -30,7 +27,9 @@ pub(super) async fn generate(
     found.sort_by_key(|entry| entry.number);
     found.dedup_by_key(|entry| entry.number);
     let mut sets = Vec::new();
-    for entry in found {
+    for mut entry in found {
+        let Some(commit) = context.forks.commit(&entry).map(str::to_owned) else { continue };
+        entry.head_sha = commit;
         let mut params = parameters(&entry, context.templates.is_go());
         add_values(context, &generator.values, &mut params, place, field)?;
         sets.push(params);
@@ -44,9 +43,9 @@ fn parameters(entry: &PullRequestEntry, go: bool) -> Params {
         "number": entry.number.to_string(),
         "title": entry.title,
         "branch": entry.branch,
-        "branch_slug": slug(&entry.branch, SLUG, true),
+        "branch_slug": branch_slug(&entry.branch),
         "target_branch": entry.target_branch,
-        "target_branch_slug": slug(&entry.target_branch, SLUG, true),
+        "target_branch_slug": branch_slug(&entry.target_branch),
         "head_sha": entry.head_sha,
         "head_short_sha": start(8),
         "head_short_sha_7": start(7),
@@ -55,10 +54,13 @@ fn parameters(entry: &PullRequestEntry, go: bool) -> Params {
         "draft": entry.draft.to_string(),
         "url": entry.url,
         "head_repository": entry.head_repository,
+        "fork": entry.fork.to_string(),
+        "author_association": entry.author_association,
     });
     if go && let Some(params) = params.as_object_mut() {
         params.insert("labels".into(), json!(entry.labels));
         params.insert("draft".into(), entry.draft.into());
+        params.insert("fork".into(), entry.fork.into());
     }
     params.as_object().cloned().unwrap_or_default()
 }

@@ -1,5 +1,3 @@
-use regex::Regex;
-
 use super::{check_name, check_pointers};
 use crate::{
     ApplicationSet, Generator, GitGenerator, IntOrString, Invalid, LabelSelector, PullRequestGenerator, Strategy,
@@ -142,8 +140,7 @@ fn check_pull_requests(pulls: &PullRequestGenerator, field: &str, problems: &mut
             ("targetBranchMatch", &filter.target_branch_match),
             ("titleMatch", &filter.title_match),
         ] {
-            if let Some(Err(error)) = pattern.as_deref().map(Regex::new) {
-                let reason = error.to_string().lines().last().unwrap_or_default().to_owned();
+            if let Some(Err(reason)) = pattern.as_deref().map(crate::go_regex) {
                 problems
                     .add(format!("{field}.filters[{index}].{name}"), format!("is not a regular expression: {reason}"));
             }

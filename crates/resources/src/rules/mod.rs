@@ -7,7 +7,7 @@ mod project;
 use crate::validate::Problems;
 
 /// A name as Kubernetes accepts it for most objects: a DNS subdomain.
-pub(crate) fn is_dns_subdomain(name: &str) -> bool {
+pub fn is_dns_subdomain(name: &str) -> bool {
     let is_label = |label: &str| {
         let ends = [label.bytes().next(), label.bytes().last()];
         ends.iter().all(|end| end.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attacks;
+mod attacks_forks;
 mod attacks_identity;
 mod cli;
 mod drift;
@@ -17,6 +18,7 @@ mod projects;
 mod pulls;
 mod push;
 mod renders;
+mod sets;
 mod storm;
 mod sync;
 mod together;

@@ -8,6 +8,6 @@ pub(super) const TABLE: &[Entry] =
 fn slugify(args: &Args<'_>) -> Result<Value> {
     let last = args.values.len() - 1;
     let limit = if last > 0 { super::size(args.whole(0)?) } else { 50 };
-    let smart = if last > 1 { args.yes(1)? } else { false };
-    Ok(crate::slug(args.text(last)?, limit, smart).into())
+    let smart = if last > 1 { args.yes(1)? } else { true };
+    Ok(crate::slugify(args.text(last)?, limit, smart).into())
 }

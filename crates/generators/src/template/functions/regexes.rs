@@ -1,5 +1,6 @@
 use gotmpl::Value;
 use regex::{NoExpand, Regex};
+use resources::go_regex;
 
 use super::{Args, Entry, Result, strings};
 
@@ -23,7 +24,7 @@ pub(super) const TABLE: &[Entry] = &[
 
 fn compiled(args: &Args<'_>) -> Result<Regex> {
     let pattern = args.text(0)?;
-    Regex::new(pattern).map_err(|_| args.error(format!("cannot read the regular expression {pattern:?}")))
+    go_regex(pattern).map_err(|_| args.error(format!("cannot read the regular expression {pattern:?}")))
 }
 
 fn find(args: &Args<'_>) -> Result<Value> {
