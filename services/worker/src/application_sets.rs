@@ -269,6 +269,15 @@ impl ApplicationSets {
         }
     }
 
+    /// A project is another one now, and may permit its sets' generators more or less than before.
+    pub fn on_project(&self, ctx: &Arc<Context>, name: &str) {
+        for state in self.all() {
+            if project_of(&locked(&state.set)).as_deref() == Some(name) {
+                self.expand_later(ctx, &state.id);
+            }
+        }
+    }
+
     /// Goes on without a delivery to wait for it.
     pub fn expand_later(&self, ctx: &Arc<Context>, id: &AppId) {
         let Some(state) = locked(&self.sets).get(id).cloned() else { return };

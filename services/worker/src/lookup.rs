@@ -19,6 +19,8 @@ use wire::PullRequestAction;
 
 use crate::context::locked;
 use crate::index::Tracked;
+use crate::reconcile::Stop;
+use crate::reconcile::permit::{self, Readable};
 use crate::{Context, application_sets};
 
 /// No file that a generator reads is larger.
@@ -88,7 +90,8 @@ impl Asking {
     /// Asks the same questions about Git; tells whether all answers are the same, nothing if that cannot be told.
     pub async fn ask_git_again(&self, before: &Answers) -> Option<bool> {
         for (place, question, digest) in &before.git {
-            let snapshot = self.snapshot(place).await.ok()?;
+            let readable = permit::readable(&self.ctx, place.clone()).ok()?;
+            let snapshot = self.snapshot(&readable).await.ok()?;
             let now = match question {
                 Question::Directories => digest_of(&directories(&snapshot).ok()?),
                 Question::Files(globs) => digest_of(&files(&snapshot, globs).ok()?),
@@ -100,7 +103,8 @@ impl Asking {
         Some(true)
     }
 
-    async fn snapshot(&self, place: &Tracked) -> Result<Snapshot, LookupError> {
+    async fn snapshot(&self, readable: &Readable) -> Result<Snapshot, LookupError> {
+        let place = readable.place();
         let failed = |error: git::GitError| {
             if error.is_transient() {
                 LookupError::Unavailable(error.to_string())
@@ -109,22 +113,24 @@ impl Asking {
             }
         };
         let commit = self.ctx.heads.resolve(&self.ctx.git, place).await.map_err(failed)?;
+        permit::readable_at(&self.ctx, readable, &commit).await.map_err(refused)?;
         self.ctx.git.repository(&place.remote).snapshot(&commit).map_err(failed)
     }
 
-    fn place(&self, repository: &str, revision: &str) -> Result<Tracked, LookupError> {
+    /// Remembered only if the project permits it: what is remembered is polled, and a webhook that names it has it fetched.
+    fn place(&self, repository: &str, revision: &str) -> Result<Readable, LookupError> {
         let url = RepositoryUrl::parse(repository).map_err(|error| LookupError::Refused(error.to_string()))?;
         let revision = if revision.trim().is_empty() { "HEAD" } else { revision.trim() }.to_owned();
-        let place = Tracked { remote: self.remote(url), revision };
+        let readable = permit::readable(&self.ctx, Tracked { remote: self.remote(url), revision }).map_err(refused)?;
         let mut answers = locked(&self.answers);
-        if !answers.places.contains(&place) {
-            answers.places.push(place.clone());
+        if !answers.places.contains(readable.place()) {
+            answers.places.push(readable.place().clone());
         }
-        Ok(place)
+        Ok(readable)
     }
 
-    fn remember(&self, place: Tracked, question: Question, digest: u64) {
-        locked(&self.answers).git.push((place, question, digest));
+    fn remember(&self, readable: Readable, question: Question, digest: u64) {
+        locked(&self.answers).git.push((readable.place().clone(), question, digest));
     }
 }
 
@@ -210,6 +216,14 @@ fn files(snapshot: &Snapshot, globs: &[String]) -> Result<Vec<(String, String)>,
         })
         .map(|(path, entry)| (path, entry.id))
         .collect())
+}
+
+fn refused(stop: Stop) -> LookupError {
+    match stop {
+        Stop::Failed { sentence, .. } => LookupError::Refused(sentence),
+        Stop::Later(sentence) => LookupError::Unavailable(sentence),
+        Stop::Superseded => LookupError::Unavailable("a newer commit is wanted".into()),
+    }
 }
 
 fn digest_of(value: &impl std::hash::Hash) -> u64 {

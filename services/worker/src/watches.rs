@@ -224,6 +224,7 @@ fn take_project(ctx: &Arc<Context>, object: Object) {
 }
 
 fn wake_project(ctx: &Arc<Context>, name: &str) {
+    ctx.application_sets.on_project(ctx, name);
     for managed in ctx.registry.all() {
         let application = managed.application();
         if application.spec.project() == name {

@@ -99,23 +99,68 @@ pub async fn signed(
         let address = source.tracked.remote.to_string();
         let project = permitted.project();
         let policy = signature_policy(project, &address).map_err(|violation| Stop::invalid(violation.message))?;
+        let last = application.status.as_ref().and_then(|status| status.history.last());
+        let last = last.and_then(|last| Commit::parse(&last.revision).ok());
+        let since = if policy.mode == Mode::Strict { Some(last) } else { None };
         if policy.mode != Mode::None {
-            verify(ctx, project, application, source, &address, policy.mode).await?;
+            verify(ctx, project, (&source.tracked, &source.commit), &address, since).await?;
         }
     }
     Ok(Signed(resolved))
 }
 
+/// A place that the generators of an ApplicationSet may read: the project of its Applications permits the repository. A set whose
+/// project is only known once the template is filled in reads as nobody in particular; each of its Applications is asked for itself.
+#[derive(Clone, Debug)]
+pub struct Readable(Tracked);
+
+impl Readable {
+    /// The place.
+    pub fn place(&self) -> &Tracked {
+        &self.0
+    }
+}
+
+/// Asks the project for which a generator reads.
+pub fn readable(ctx: &Context, place: Tracked) -> Result<Readable, Stop> {
+    if let Some(project) = reading_for(ctx, &place)? {
+        let address = place.remote.url.to_string();
+        source_permitted(&project, &address).map_err(|violation| Stop::invalid(violation.message))?;
+    }
+    Ok(Readable(place))
+}
+
+/// Whether a generator may read this commit: its own signature counts, as of a revision that somebody else has let in.
+pub async fn readable_at(ctx: &Context, readable: &Readable, commit: &Commit) -> Result<(), Stop> {
+    let place = readable.place();
+    let Some(project) = reading_for(ctx, place)? else { return Ok(()) };
+    let address = place.remote.url.to_string();
+    let policy = signature_policy(&project, &address).map_err(|violation| Stop::invalid(violation.message))?;
+    if policy.mode == Mode::None { Ok(()) } else { verify(ctx, &project, (place, commit), &address, None).await }
+}
+
+fn reading_for(ctx: &Context, place: &Tracked) -> Result<Option<Arc<AppProject>>, Stop> {
+    let Some(name) = &place.remote.project else { return Ok(None) };
+    let missing = || {
+        Stop::invalid(format!(
+            "project {name} does not exist, and the ApplicationSet reads on its behalf: create the AppProject {name} in namespace {}, \
+             or correct spec.template.spec.project",
+            ctx.namespace()
+        ))
+    };
+    ctx.projects.get(name).map(Some).ok_or_else(missing)
+}
+
+/// `since`: all commits after this one have to be signed, or all there are; `None`: the commit alone.
 async fn verify(
     ctx: &Context,
     project: &AppProject,
-    application: &Application,
-    source: &Resolved,
+    (place, head): (&Tracked, &Commit),
     address: &str,
-    mode: Mode,
+    since: Option<Option<Commit>>,
 ) -> Result<(), Stop> {
     let keys = keys(ctx).await?;
-    let repository = ctx.git.repository(&source.tracked.remote);
+    let repository = ctx.git.repository(&place.remote);
     let failed = |error: GitError| {
         if error.is_transient() { Stop::Later(error.to_string()) } else { Stop::comparison(error.to_string()) }
     };
@@ -128,15 +173,13 @@ async fn verify(
             answers.next().unwrap_or_else(|| signature_permitted(project, address, commit.as_ref(), &Signature::Bad));
         first.or_else(|first| if answers.any(|answer| answer.is_ok()) { Ok(()) } else { Err(first) })
     };
-    let refused: Vec<(Commit, git::Signature)> = if mode == Mode::Strict {
-        let last = application.status.as_ref().and_then(|status| status.history.last());
-        let last = last.and_then(|last| Commit::parse(&last.revision).ok());
-        let trusted = |signature: &git::Signature| permitted(&source.commit, signature).is_ok();
-        repository.verify_range(last.as_ref(), &source.commit, &keys, trusted).await.map_err(failed)?.refused
+    let refused: Vec<(Commit, git::Signature)> = if let Some(last) = since {
+        let trusted = |signature: &git::Signature| permitted(head, signature).is_ok();
+        repository.verify_range(last.as_ref(), head, &keys, trusted).await.map_err(failed)?.refused
     } else {
-        let revision = Revision::parse(&source.tracked.revision).map_err(failed)?;
-        let signature = repository.verify_revision(&revision, &source.commit, &keys).await.map_err(failed)?;
-        vec![(source.commit.clone(), signature)]
+        let revision = Revision::parse(&place.revision).map_err(failed)?;
+        let signature = repository.verify_revision(&revision, head, &keys).await.map_err(failed)?;
+        vec![(head.clone(), signature)]
     };
     for (commit, signature) in &refused {
         permitted(commit, signature).map_err(|violation| Stop::invalid(violation.message))?;
