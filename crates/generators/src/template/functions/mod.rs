@@ -19,8 +19,8 @@ use gotmpl::{FuncMap, TemplateError, Value};
 
 use super::value::{self, text};
 
+pub(crate) use self::yaml::parse as parse_yaml;
 pub(crate) use paths::{base as base_name, dir as dir_name};
-pub(crate) use yaml::parse as parse_yaml;
 
 /// Functions of sprig that Lockstep does not have, each with the reason.
 pub const LEFT_OUT: &[(&str, &str)] = &[

@@ -2,7 +2,7 @@ use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use gotmpl::Value;
 use serde_json::Value as Json;
-use serde_saphyr::DuplicateKeyPolicy;
+use yaml::{Budget, Duplicates};
 
 use super::{Args, Entry, Result, value};
 
@@ -24,15 +24,10 @@ fn read(args: &Args<'_>) -> Result<Json> {
     parse(args.text(0)?).map_err(|reason| args.error(format!("cannot read the text: {reason}")))
 }
 
-/// A YAML document as JSON; nothing at all is `null`.
+/// A YAML document as JSON; nothing at all is `null`. As Go's usual library reads: the last of two equal names counts, 010 is
+/// eight, and a text block at the very end has no line break that is not there.
 pub(crate) fn parse(text: &str) -> std::result::Result<Json, String> {
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Ok(Json::Null);
-    }
-    // As Go's usual library reads: the last of two equal names counts, and 010 is eight.
-    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins, legacy_octal_numbers: true };
-    serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+    yaml::parse_single(text, Duplicates::LastWins, &mut Budget::default()).map_err(|fault| fault.to_string())
 }
 
 /// Where lines of plain text are broken.
@@ -293,4 +288,26 @@ fn plain_allowed(text: &str) -> bool {
     });
     let document = text.starts_with("---") || text.starts_with("...");
     starts_well && inside_well && !document && !text.starts_with(' ') && !text.ends_with(' ') && single_quotable(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// As sigs.k8s.io/yaml does; `crates/yaml` has the rest of the table.
+    #[test]
+    fn texts_are_read_as_go_reads_them() {
+        for (text, expected) in [
+            ("name: a\nmotd: |\n  hello", json!({"name": "a", "motd": "hello"})),
+            ("motd: |\n  hello\n", json!({"motd": "hello\n"})),
+            ("y: 1\n0x2: 2\n", json!({"true": 1, "2": 2})),
+            ("a: 1\na: 010\n", json!({"a": 8})),
+            ("# nothing\n", Json::Null),
+        ] {
+            assert_eq!(parse(text).unwrap(), expected, "{text:?}");
+        }
+        assert!(parse("a: [").unwrap_err().contains("line"));
+    }
 }
