@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mlua::Error;
+use serde_json::Value as Json;
 
 use super::pattern::{Fault, Meter};
 
@@ -13,6 +14,28 @@ const TIME: Duration = Duration::from_secs(1);
 
 /// How much memory a script may take beside its object.
 pub(super) const MEMORY: usize = 16 * 1024 * 1024;
+
+/// How large an object may be that a script judges: how many values, how many bytes of text, how many levels. What an API server
+/// stores is smaller.
+const OBJECT: (usize, usize, usize) = (200_000, 8 * 1024 * 1024, 500);
+
+/// Whether an object is small enough to be given to a script.
+pub(super) fn fits(object: &Json) -> bool {
+    fn left(value: &Json, (values, bytes, levels): (usize, usize, usize)) -> Option<(usize, usize)> {
+        let (values, levels) = (values.checked_sub(1)?, levels.checked_sub(1)?);
+        match value {
+            Json::String(text) => Some((values, bytes.checked_sub(text.len())?)),
+            Json::Array(items) => {
+                items.iter().try_fold((values, bytes), |(values, bytes), item| left(item, (values, bytes, levels)))
+            }
+            Json::Object(fields) => fields.iter().try_fold((values, bytes), |(values, bytes), (name, field)| {
+                left(field, (values, bytes.checked_sub(name.len())?, levels))
+            }),
+            _ => Some((values, bytes)),
+        }
+    }
+    left(object, OBJECT).is_some()
+}
 
 /// After how many instructions of Lua the clock is read.
 pub(super) const EVERY: u32 = 50;

@@ -67,6 +67,9 @@ impl Script {
                 self.name
             ));
         }
+        if !limits::fits(&object.0) {
+            return unknown(format!("{}: the object is too large to be judged by a script", self.name));
+        }
         let limits = Rc::new(Limits::start());
         let verdict = run(code, object, &limits);
         self.strikes.count(limits.is_over());

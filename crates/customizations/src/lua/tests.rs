@@ -550,3 +550,16 @@ fn a_script_that_is_always_stopped_is_tried_less_often() {
     }
     assert!(started.elapsed() < Duration::from_millis(500));
 }
+
+#[test]
+fn an_object_that_no_api_server_stores_is_not_given_to_a_script() {
+    let script = "return { status = 'Healthy' }";
+    let deep = |levels: usize| (0..levels).fold(json!(1), |value, _| json!([value]));
+    for fine in [json!({"a": vec![0; 100_000]}), json!({"a": "x".repeat(4 << 20)}), deep(100)] {
+        assert_eq!(judged(script, fine), "Healthy");
+    }
+    for large in [json!({"a": vec![0; 200_000]}), json!({"x".repeat(9 << 20): 1}), deep(600)] {
+        let said = judged(script, large);
+        assert!(said.contains("health.example.com_Widget: the object is too large"), "{said}");
+    }
+}
