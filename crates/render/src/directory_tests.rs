@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::allowance::Asker;
 use crate::tree::memory::MemoryTree;
 
 const LIMITS: Limits =
@@ -15,7 +16,8 @@ fn render(tree: MemoryTree, settings: Directory) -> Result<Vec<String>, RenderEr
     let trees: [SharedTree; 1] = [Arc::new(tree)];
     let mut reads = Reads::new(&trees);
     let files = list(&mut reads, 0, "app", &settings, "source")?;
-    Ok(parse(&trees[0], &files, &LIMITS)?.iter().map(|o| o.name().to_owned()).collect())
+    let asker = Asker::default();
+    Ok(parse(&trees[0], &files, &LIMITS, asker.wanted())?.iter().map(|o| o.name().to_owned()).collect())
 }
 
 fn sample() -> MemoryTree {
@@ -77,8 +79,12 @@ fn broken_files_are_named_with_document_and_line() {
         ("app/x.yaml", &(map("one") + "---\njust: text\n"), "app/x.yaml, document 2: not a Kubernetes object"),
         ("app/x.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n", "no `metadata.name`"),
         ("app/x.yaml", "apiVersion: v1\nkind: A\nkind: B\nmetadata: {name: x}\n", "app/x.yaml, document 1, line 3"),
-        ("app/x.json", "{\"name\": \"package\"}", "`directory.exclude`"),
-        ("app/x.json", "{", "app/x.json, document 1, line 1"),
+        (
+            "app/x.json",
+            "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"metadata\": {}}",
+            "app/x.json, document 1: ConfigMap has no `metadata.name`",
+        ),
+        ("app/x.json", "{\"apiVersion\": 1, \"kind\" : 2, \"metadata\": 3", "app/x.json, document 1, line 1"),
         ("app/x.jsonnet", "{}", "Jsonnet is not supported"),
     ];
     for (path, content, expected) in table {
@@ -86,6 +92,47 @@ fn broken_files_are_named_with_document_and_line() {
         assert!(error.to_string().contains(expected), "{error}");
         assert!(!error.is_transient());
     }
+}
+
+/// Whatever its extension, a file beside the manifests that is none is passed over.
+#[test]
+fn what_is_no_manifest_is_left_out() {
+    for (path, content) in [
+        ("app/config.json", "{\"team\": \"core\"}"),
+        ("app/config.json", "{\"kind\": \"bundle\", \"items\": [1"),
+        ("app/tsconfig.json", "{ // with comments\n}"),
+        ("app/config.yaml", "team: core\n"),
+        ("app/config.yaml", "{{ template }}\n"),
+    ] {
+        let found = render(sample().with(&[(path, Some(content))]), Directory::default());
+        assert_eq!(found.unwrap(), ["a", "b1", "b2", "c"], "{path}: {content}");
+    }
+}
+
+#[test]
+fn linked_folders_are_read_once() {
+    let recurse = Directory { recurse: true, ..Directory::default() };
+    let names = |tree: MemoryTree| render(tree, recurse.clone()).unwrap();
+    let own = ["a", "b1", "b2", "c", "d", "e"];
+    let with = |more: &[&'static str]| own.iter().chain(more).copied().collect::<Vec<_>>();
+    assert_eq!(names(sample().link("app/shared", "../other")), with(&["o"]));
+    assert_eq!(names(sample().link("app/one", "../other").link("app/two", "../other")), with(&["o"]));
+    assert_eq!(names(sample().link("app/loop", ".").link("app/deep/up", "..")), own);
+    assert_eq!(names(sample().link("app/again", "deep")), own);
+    assert_eq!(names(sample().link("app/zall", "..")), with(&["o"]), "with what was read before left out");
+    assert_eq!(names(sample().link("app/out", "../../etc")), own, "not named like a manifest");
+    let nested = sample().link("app/shared", "../other").link("other/more", "../third");
+    assert_eq!(names(nested.with(&[("third/t.yaml", Some(&map("t")))])), with(&["t", "o"]));
+    let flat = render(sample().link("app/shared", "../other"), Directory::default()).unwrap();
+    assert_eq!(flat, ["a", "b1", "b2", "c"], "a folder below, like any other");
+    let only = Directory { include: "shared/*".into(), ..recurse.clone() };
+    assert_eq!(render(sample().link("app/shared", "../other"), only).unwrap(), ["o"]);
+
+    let trees: [SharedTree; 1] = [Arc::new(sample().link("app/shared", "../other"))];
+    let mut reads = Reads::new(&trees);
+    list(&mut reads, 0, "app", &recurse, "source").unwrap();
+    let inputs: Vec<String> = reads.inputs().into_iter().map(|input| input.path).collect();
+    assert_eq!(inputs, ["app/shared", "other"], "a change there renders it anew");
 }
 
 #[test]

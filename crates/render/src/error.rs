@@ -1,6 +1,6 @@
 //! What can go wrong in a render, in words for the person who has to fix it.
 
-use crate::yaml::Fault;
+use yaml::Fault;
 
 /// Why a source could not be rendered. Every message names the place and what to do about it.
 ///

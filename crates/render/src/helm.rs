@@ -1,6 +1,8 @@
 //! Helm: a chart in a folder of the repository, rendered by one `helm template`.
 
+mod archive;
 mod chart;
+mod check;
 mod values;
 
 use std::collections::BTreeSet;
@@ -9,6 +11,7 @@ use std::path::Path;
 
 use resources::Helm;
 
+pub(crate) use check::{check_api_version, check_schemas, checked_kube_version};
 use values::ValueFile;
 
 use crate::RenderError;
@@ -46,15 +49,29 @@ pub(crate) fn prepare(ask: &Ask<'_>, reads: &mut Reads<'_>) -> Result<Work, Rend
     }
     let mut chart = chart::Chart::new(reads.resolve(ask.index, ask.folder)?.path);
     chart.collect(reads, ask.index, ask.workshop.config.allow_network)?;
+    if !options.skip_schema_validation {
+        chart.check_schemas(reads, ask.index, ask.workshop)?;
+    }
     let files = values::resolve(ask, reads, &chart.folder, options)?;
-    let mut flags = vec![format!("--namespace={}", first_of(&options.namespace, &ask.job.namespace))];
+    let (namespace, field) = if options.namespace.is_empty() {
+        (&ask.job.namespace, "destination.namespace".to_owned())
+    } else {
+        (&options.namespace, format!("{}.helm.namespace", ask.field))
+    };
+    check::check_namespace(namespace, &field)?;
+    let mut flags = vec![format!("--namespace={namespace}")];
     let switches = [
         (!options.skip_crds, "--include-crds"),
         (options.skip_tests, "--skip-tests"),
         (options.skip_schema_validation, "--skip-schema-validation"),
     ];
     flags.extend(switches.into_iter().filter(|(on, _)| *on).map(|(_, flag)| flag.to_owned()));
-    for parameter in &options.parameters {
+    for (at, parameter) in options.parameters.iter().enumerate() {
+        let field = format!("{}.helm.parameters[{at}]", ask.field);
+        check::check_parameter(&parameter.name, &field)?;
+        if parameter.value.contains('\0') {
+            return Err(RenderError::settings(format!("{field}.value"), "it has a zero byte in it"));
+        }
         let flag = if parameter.force_string { "--set-string" } else { "--set" };
         let value = escape_commas(&ask.environment.substitute(&parameter.value));
         flags.push(format!("{flag}={}={value}", parameter.name));
@@ -86,16 +103,14 @@ fn capabilities(options: &Helm, ask: &Ask<'_>) -> Result<Vec<String>, RenderErro
     let mut flags = Vec::new();
     let version = first_of(&options.kube_version, &ask.job.kube_version);
     if !version.is_empty() {
-        let plain = kube_version(version).ok_or_else(|| {
-            RenderError::settings(
-                format!("{}.helm.kubeVersion", ask.field),
-                format!("`{version}` is not a Kubernetes version"),
-            )
-        })?;
+        let plain = checked_kube_version(version, &format!("{}.helm", ask.field))?;
         flags.push(format!("--kube-version={plain}"));
     }
     let api_versions =
         if options.api_versions.is_empty() { &*ask.job.api_versions } else { options.api_versions.as_slice() };
+    for version in api_versions {
+        check_api_version(version, &format!("{}.helm", ask.field))?;
+    }
     if !api_versions.is_empty() {
         // Sorted, since the order in which a cluster lists them is no reason to render again.
         let sorted: std::collections::BTreeSet<&str> = api_versions.iter().map(String::as_str).collect();

@@ -25,7 +25,9 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod allowance;
 mod cache;
+mod collect;
 mod confine;
 mod directory;
 mod error;
@@ -43,7 +45,6 @@ mod snapshot;
 mod testing;
 mod tool;
 mod tree;
-mod yaml;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -115,7 +116,7 @@ impl Default for RenderConfig {
             processor_time: Duration::from_secs(60),
             longest_wait: Duration::from_secs(600),
             memory_limit_bytes: 1 << 30,
-            max_output_bytes: 64 << 20,
+            max_output_bytes: 32 << 20,
             max_objects: 20_000,
             parallel: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             cache_memory_bytes: 64 << 20,

@@ -2,8 +2,9 @@
 
 use resources::Object;
 use serde_json::Value;
+use yaml::{Budget, Duplicates, Fault};
 
-use crate::yaml::{self, Duplicates, Fault};
+use crate::collect::collect;
 
 /// Why a text cannot be read as manifests.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,11 +39,11 @@ pub fn objects(text: &str) -> Result<Vec<Object>, Unreadable> {
 }
 
 fn from_yaml(text: &str) -> Result<Vec<Object>, Unreadable> {
-    let mut objects = Vec::new();
+    let (mut objects, mut budget) = (Vec::new(), Budget::default());
     for document in yaml::documents(text) {
-        let value = yaml::parse(&document, Duplicates::Refuse)?;
+        let value = yaml::parse(&document, Duplicates::Refuse, &mut budget)?;
         let wrong = |message| Unreadable { document: document.number, line: 0, message };
-        yaml::collect(value, &mut objects).map_err(wrong)?;
+        collect(value, &mut objects).map_err(wrong)?;
     }
     Ok(objects)
 }
@@ -54,7 +55,7 @@ fn from_json(text: &str) -> Result<Vec<Object>, Unreadable> {
         let mut value =
             value.map_err(|error| Unreadable { document, line: error.line(), message: error.to_string() })?;
         yaml::normalize(&mut value);
-        yaml::collect(value, &mut objects).map_err(|message| Unreadable { document, line: 0, message })?;
+        collect(value, &mut objects).map_err(|message| Unreadable { document, line: 0, message })?;
     }
     Ok(objects)
 }

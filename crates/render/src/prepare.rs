@@ -13,7 +13,7 @@ use crate::tree::{Kind, SharedTree};
 use crate::{Input, RenderConfig, RenderError, directory, helm, kustomize};
 
 /// Changes whenever the same input may give another result.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// A request, without what only its caller needs.
 #[derive(Clone, Default)]
@@ -39,6 +39,8 @@ pub(crate) struct Workshop {
     pub(crate) kustomize: Result<Tool, RenderError>,
     /// Whether the chart with this tree id looks at the cluster's capabilities.
     pub(crate) charts: std::sync::Mutex<Recent<String, bool>>,
+    /// Charts by tree id whose schemas lead nowhere else.
+    pub(crate) schemas: std::sync::Mutex<Recent<String, ()>>,
 }
 
 /// One source, and what is needed to prepare it.
@@ -83,16 +85,16 @@ impl Work {
     }
 }
 
-/// Prepares every source that renders something. `whole` says of a source that only its whole repository will do.
-pub(crate) fn prepare_all(job: &Job, workshop: &Workshop, whole: &[usize]) -> Result<Vec<Prepared>, RenderError> {
+/// Prepares every source that renders something.
+pub(crate) fn prepare_all(job: &Job, workshop: &Workshop) -> Result<Vec<Prepared>, RenderError> {
     if job.sources.is_empty() {
         return Err(RenderError::settings("source", "the Application has no source"));
     }
     let rendering = (0..job.sources.len()).filter(|&index| !job.sources[index].is_ref_only());
-    rendering.map(|index| prepare(job, workshop, index, whole.contains(&index))).collect()
+    rendering.map(|index| prepare(job, workshop, index)).collect()
 }
 
-fn prepare(job: &Job, workshop: &Workshop, index: usize, whole: bool) -> Result<Prepared, RenderError> {
+fn prepare(job: &Job, workshop: &Workshop, index: usize) -> Result<Prepared, RenderError> {
     let field = if job.sources.len() == 1 { "source".to_owned() } else { format!("sources[{index}]") };
     let folder = find_folder(job, index, &field)?;
     // What the overrides say is in the settings; that they were looked at is no reason for another key.
@@ -116,14 +118,10 @@ fn prepare(job: &Job, workshop: &Workshop, index: usize, whole: bool) -> Result<
         }
         SourceType::Kustomize => {
             let tool = workshop.kustomize.as_ref().map_err(Clone::clone)?;
-            let mut work = kustomize::prepare(&ask, &mut reads, tool)?;
-            if whole {
-                reads.entry(index, "")?;
-                work.trace.widen();
-            }
+            let work = kustomize::prepare(&ask, &mut reads, tool)?;
             key.add([tool.identity.as_str()]);
             key.add(work.settings());
-            let traced = work.trace.remote.is_empty();
+            let traced = !work.trace.remote;
             (Work::Kustomize(work), traced)
         }
         SourceType::Helm => {

@@ -11,15 +11,17 @@ use indexmap::IndexMap;
 use resources::{ApplicationSource, Object, ObjectKey};
 use serde_json::Value;
 use tokio::task::{JoinSet, spawn_blocking};
+use yaml::Duplicates;
 
+use crate::allowance::{Allowance, Asker, Wanted};
 use crate::cache::{Disk, Recent, Stored, lock};
+use crate::collect::{collect, first_lines};
 use crate::confine::Confinement;
 use crate::places::{Load, Places};
 use crate::prepare::{Job, Key, Prepared, Work, Workshop, prepare_all};
 use crate::scratch::{self, Scratch};
 use crate::tool::{self, Output, Starts, Tool};
 use crate::tree::{SharedTree, parent};
-use crate::yaml::{self, Duplicates};
 use crate::{Input, Limits, RenderConfig, RenderError, RenderRequest, Rendered, Warning, directory, helm, kustomize};
 
 /// How long a failure is remembered: long enough for the other applications of a broken commit and for impatient retries.
@@ -46,8 +48,6 @@ struct Inner {
     memos: Mutex<Recent<u128, Arc<Memo>>>,
     results: Mutex<Recent<String, Arc<Rendered>>>,
     failures: Mutex<Recent<String, (Instant, RenderError)>>,
-    /// Sources whose trace was not enough.
-    untraceable: Mutex<Recent<(u128, usize), ()>>,
     disk: Disk,
     writes: Mutex<JoinSet<()>>,
 }
@@ -126,13 +126,18 @@ impl Renderer {
                 places: Places::new(config.parallel, config.longest_wait),
                 parses: Places::new(config.parallel, config.longest_wait),
                 results: Mutex::new(Recent::new(config.cache_memory_bytes)),
-                workshop: Workshop { config, helm, kustomize, charts: Mutex::new(Recent::new(10_000)) },
+                workshop: Workshop {
+                    config,
+                    helm,
+                    kustomize,
+                    charts: Mutex::new(Recent::new(10_000)),
+                    schemas: Mutex::new(Recent::new(10_000)),
+                },
                 scratch,
                 starts: Starts::default(),
                 hashers: [RandomState::new(), RandomState::new()],
                 memos: Mutex::new(Recent::new(100_000)),
                 failures: Mutex::new(Recent::new(1_000)),
-                untraceable: Mutex::new(Recent::new(10_000)),
                 disk,
                 writes: Mutex::new(JoinSet::new()),
             }),
@@ -267,8 +272,7 @@ impl Inner {
     async fn render(self: Arc<Self>, job: Arc<Job>, identity: u128) -> Result<Arc<Rendered>, RenderError> {
         let prepared = {
             let (inner, job) = (Arc::clone(&self), Arc::clone(&job));
-            blocking(move || prepare_all(&job, &inner.workshop, &inner.known_untraceable(identity, job.sources.len())))
-                .await?
+            blocking(move || prepare_all(&job, &inner.workshop)).await?
         };
         if job.only_plain && prepared.iter().any(|source| !matches!(source.work, Work::Directory(_))) {
             return Err(RenderError::unsupported("a source that a program renders", "render it as a whole"));
@@ -282,7 +286,7 @@ impl Inner {
                 return Ok(found);
             }
         }
-        let parts = prepared.into_iter().map(|prepared| Arc::clone(&self).part(Arc::clone(&job), prepared, identity));
+        let parts = prepared.into_iter().map(|prepared| Arc::clone(&self).part(Arc::clone(&job), prepared));
         let parts = try_join_all(parts).await?;
         let traced = parts.iter().all(|part| part.traced);
         let used = parts.iter().filter_map(|part| part.used_revision).collect();
@@ -295,11 +299,6 @@ impl Inner {
         Ok(rendered)
     }
 
-    fn known_untraceable(&self, identity: u128, sources: usize) -> Vec<usize> {
-        let mut known = lock(&self.untraceable);
-        (0..sources).filter(|index| known.get(&(identity, *index)).is_some()).collect()
-    }
-
     fn remember(&self, identity: u128, job: &Job, rendered: &Rendered, used: Vec<usize>) -> Result<(), RenderError> {
         let revisions = used.into_iter().map(|source| (source, job.revisions[source].clone())).collect();
         let memo = Memo::new(rendered, &job.trees, revisions)?;
@@ -308,13 +307,13 @@ impl Inner {
     }
 
     /// One source: from disk, or by parsing manifests, or by running its program.
-    async fn part(self: Arc<Self>, job: Arc<Job>, prepared: Prepared, identity: u128) -> Result<Part, RenderError> {
+    async fn part(self: Arc<Self>, job: Arc<Job>, prepared: Prepared) -> Result<Part, RenderError> {
         let remembered = if job.hard { None } else { self.failure(&prepared.key) };
         if let Some(error) = remembered {
             return Err(error);
         }
         let (key, traced) = (prepared.key.clone(), prepared.traced);
-        let result = self.part_by_work(job, prepared, identity).await;
+        let result = self.part_by_work(job, prepared).await;
         if let Err(error) = &result
             && traced
             && !error.is_transient()
@@ -329,12 +328,7 @@ impl Inner {
         (at.elapsed() < FAILURE_LIFETIME).then_some(error)
     }
 
-    async fn part_by_work(
-        self: &Arc<Self>,
-        job: Arc<Job>,
-        prepared: Prepared,
-        identity: u128,
-    ) -> Result<Part, RenderError> {
+    async fn part_by_work(self: &Arc<Self>, job: Arc<Job>, prepared: Prepared) -> Result<Part, RenderError> {
         let Prepared { index, key, inputs, work, used_revision, traced } = prepared;
         let mut part = Part {
             source_type: work.source_type().as_str(),
@@ -350,10 +344,10 @@ impl Inner {
             Work::Directory(files) => {
                 let (tree, limits) = (Arc::clone(&job.trees[index]), self.limits);
                 let place = self.parses.take(&job.project).await?;
-                part.objects = blocking(move || {
-                    // It goes on to its end if nobody waits for it any more, and so does its place.
+                part.objects = while_wanted(move |wanted| {
+                    // Memory is used until the work has ended, which may be after nobody waits for it any more.
                     let _place = place;
-                    directory::parse(&tree, &files, &limits)
+                    directory::parse(&tree, &files, &limits, wanted)
                 })
                 .await?;
                 return Ok(part);
@@ -372,14 +366,7 @@ impl Inner {
         let place = self.places.take(&job.project).await?;
         match work {
             Work::Kustomize(work) => {
-                let Some((objects, warnings)) = Box::pin(self.kustomize(&job, index, work)).await? else {
-                    drop(place);
-                    let part = Box::pin(self.widened(job, index, identity)).await?;
-                    // Only now: a failure with all files at hand says nothing about the trace.
-                    lock(&self.untraceable).put((identity, index), (), 1);
-                    return Ok(part);
-                };
-                (part.objects, part.warnings) = (objects, warnings);
+                (part.objects, part.warnings) = Box::pin(self.kustomize(&job, index, work)).await?;
             }
             Work::Helm(work) => (part.objects, part.warnings) = Box::pin(self.helm(&job, index, work)).await?,
             Work::Directory(_) => {}
@@ -393,33 +380,19 @@ impl Inner {
         Ok(part)
     }
 
-    /// Renders a source once more with its whole repository, because its trace did not find everything.
-    async fn widened(self: &Arc<Self>, job: Arc<Job>, index: usize, identity: u128) -> Result<Part, RenderError> {
-        tracing::info!(
-            application = job.application,
-            "a kustomization reads files that its trace does not find: its whole repository is used"
-        );
-        let (inner, asked) = (Arc::clone(self), Arc::clone(&job));
-        let all = blocking(move || prepare_all(&asked, &inner.workshop, &[index])).await?;
-        let Some(prepared) = all.into_iter().find(|prepared| prepared.index == index) else {
-            return Err(RenderError::settings("source", "the source disappeared while it was rendered"));
-        };
-        Arc::clone(self).part(job, prepared, identity).await
-    }
-
-    /// `None`: the program lacked a file that the repository may have.
     async fn kustomize(
         self: &Arc<Self>,
         job: &Arc<Job>,
         index: usize,
-        work: kustomize::Work,
-    ) -> Result<Option<(Vec<Object>, Vec<Warning>)>, RenderError> {
+        mut work: kustomize::Work,
+    ) -> Result<(Vec<Object>, Vec<Warning>), RenderError> {
         let tool = self.workshop.kustomize.as_ref().map_err(Clone::clone)?;
         let (inner, tree) = (Arc::clone(self), Arc::clone(&job.trees[index]));
+        let own_warnings = std::mem::take(&mut work.trace.warnings);
         let (scratch, work) = blocking(move || {
             let scratch = Scratch::new(&inner.scratch, &tree, work.trace.paths.iter().map(String::as_str))?;
-            work.write_edited(&scratch.repository())
-                .map_err(|e| RenderError::io("writing the edited kustomization", e))?;
+            work.write_checked(&scratch.repository())
+                .map_err(|e| RenderError::io("writing the kustomizations that were checked", e))?;
             Ok((scratch, work))
         })
         .await?;
@@ -427,14 +400,13 @@ impl Inner {
         let run = work.run(tool, &repository, &home, self.workshop.config.allow_network);
         let output = tool::run(run, &self.limits, &self.starts, &self.confinement).await?;
         if !output.success {
-            if work.may_lack_files(&output.stderr) {
-                return Ok(None);
-            }
-            let message = yaml::first_lines(scratch.readable(&output.stderr).trim_start_matches("Error: "), 8);
+            let message = first_lines(scratch.readable(&output.stderr).trim_start_matches("Error: "), 8);
             let message = format!("{}{message}", kustomize::Work::advice(&message));
             return Err(RenderError::Tool { tool: "kustomize", message });
         }
-        self.parse_output("kustomize", output, scratch).await.map(Some)
+        let (objects, mut warnings) = self.parse_output("kustomize", output, scratch).await?;
+        warnings.splice(0..0, own_warnings);
+        Ok((objects, warnings))
     }
 
     async fn helm(
@@ -465,7 +437,7 @@ impl Inner {
             let output = tool::run(run, &self.limits, &self.starts, &self.confinement).await?;
             if !output.success {
                 let message = scratch.readable(&work.readable(&output.stderr, &home));
-                let message = yaml::first_lines(message.trim_start_matches("Error: "), 8);
+                let message = first_lines(message.trim_start_matches("Error: "), 8);
                 return Err(RenderError::Tool { tool: "helm", message });
             }
             last = Some(output);
@@ -481,10 +453,10 @@ impl Inner {
         scratch: Scratch,
     ) -> Result<(Vec<Object>, Vec<Warning>), RenderError> {
         let limits = self.limits;
-        blocking(move || {
+        while_wanted(move |wanted| {
             // Removing the scratch folder takes a moment, too: not on an asynchronous thread.
             drop(scratch);
-            parse_output(tool, &output.stdout, &limits)
+            parse_output(tool, &output.stdout, &limits, wanted)
         })
         .await
     }
@@ -575,6 +547,15 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.unwrap_or_else(|error| Err(RenderError::io("rendering", error)))
 }
 
+/// Runs work that ends soon after nobody waits for it any more.
+async fn while_wanted<T: Send + 'static>(
+    work: impl FnOnce(Wanted) -> Result<T, RenderError> + Send + 'static,
+) -> Result<T, RenderError> {
+    let asker = Asker::default();
+    let wanted = asker.wanted();
+    blocking(move || work(wanted)).await
+}
+
 fn combined_key<'a>(keys: impl Iterator<Item = &'a str>) -> String {
     let keys: Vec<&str> = keys.collect();
     if let [one] = keys.as_slice() {
@@ -642,6 +623,7 @@ fn parse_output(
     tool: &'static str,
     output: &[u8],
     limits: &Limits,
+    wanted: Wanted,
 ) -> Result<(Vec<Object>, Vec<Warning>), RenderError> {
     let whole = |message: &str| RenderError::Yaml {
         path: format!("the output of {tool}"),
@@ -650,23 +632,27 @@ fn parse_output(
         message: message.into(),
     };
     let text = std::str::from_utf8(output).map_err(|_| whole("it is not UTF-8 text"))?;
+    let allowance = Allowance::new(wanted, limits);
+    let stop = || allowance.is_over();
+    let mut budget = allowance.budget(&stop);
     let (mut objects, mut warnings) = (Vec::new(), Vec::new());
     for document in yaml::documents(text) {
+        allowance.check()?;
         let template = document.text.lines().take(3).find_map(|line| line.strip_prefix("# Source: "));
         let place = || match template {
             Some(template) => format!("the output of {tool} for {}", template.trim()),
             None => format!("the output of {tool}"),
         };
-        let value = match yaml::parse(&document, Duplicates::Refuse) {
-            Err(fault) if fault.duplicate_key && tool == "helm" => {
-                let message = format!("{}: {}; the last one is used", place(), yaml::first_lines(&fault.message, 1));
+        let value = match yaml::parse(&document, Duplicates::Refuse, &mut budget) {
+            Err(fault) if fault.cause == yaml::Cause::DuplicateKey && tool == "helm" => {
+                let message = format!("{}: {}; the last one is used", place(), first_lines(&fault.message, 1));
                 warnings.push(Warning { kind: "RepeatedKeyWarning".into(), message });
-                yaml::parse(&document, Duplicates::LastWins)
+                yaml::parse(&document, Duplicates::LastWins, &mut budget)
             }
             parsed => parsed,
         };
-        let value = value.map_err(|fault| RenderError::yaml(place(), fault))?;
-        yaml::collect(value, &mut objects).map_err(|message| RenderError::Yaml {
+        let value = value.map_err(|fault| allowance.error(place(), fault))?;
+        collect(value, &mut objects).map_err(|message| RenderError::Yaml {
             path: place(),
             document: document.number,
             line: document.first_line,
@@ -677,7 +663,7 @@ fn parse_output(
     Ok((objects, warnings))
 }
 
-/// About how much memory a value takes.
+/// About how much a value counts in the cache.
 fn weight(value: &Value) -> u64 {
     32 + match value {
         Value::String(text) => text.len() as u64,

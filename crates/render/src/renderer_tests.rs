@@ -58,8 +58,8 @@ async fn a_change_of_an_input_renders_again_and_a_revert_does_not() {
     let unread = ask(sample().with(&[("apps/web/notes.txt", Some("changed, in the same folder"))])).await;
     assert!(unread.from_cache && unread.key == first.key);
     assert_eq!(bench.renderer.programs_started(), 2);
-    let appeared = sample().with(&[("apps/web/Chart.yaml", Some("apiVersion: v2\nname: web\nversion: 0.1.0\n"))]);
-    assert_eq!(ask(appeared).await.source_types, ["Helm"], "that a file was absent is an input, too");
+    let appeared = sample().with(&[("apps/web/.argocd-source.yaml", Some("directory: {include: 'a.yaml'}\n"))]);
+    assert_eq!(ask(appeared).await.source_types, ["Directory"], "that a file was absent is an input, too");
 }
 
 #[tokio::test]
@@ -288,4 +288,33 @@ fn inputs_and_changed_paths() {
     ] {
         assert_eq!(input(path).is_touched_by(changed), expected, "{path} {changed}");
     }
+}
+
+/// Manifests are parsed in this process: work that nobody waits for ends, and until then it has its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parsing_takes_a_place_and_ends_with_its_render() {
+    const FILES: usize = 3_000;
+    let keys: String = (0..200).map(|n| format!("  key{n}: value\n")).collect();
+    let long = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: long}}\ndata:\n{keys}");
+    let files: Vec<(String, String)> = (0..FILES).map(|n| (format!("plain/f{n}.yaml"), long.clone())).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let large = Arc::new(MemoryTree::new(&files));
+    let small = Arc::new(MemoryTree::new(&[("plain/a.yaml", &map("a", "1"))]));
+    let bench = Arc::new(Bench::with(|config| config.parallel = 1).await);
+    let rendering = {
+        let (bench, large) = (Arc::clone(&bench), Arc::clone(&large));
+        tokio::spawn(async move { bench.one(&large, source("plain", json!({"directory": {}}))).await.map(|_| ()) })
+    };
+    while large.reads.load(Ordering::Relaxed) < 5 {
+        tokio::task::yield_now().await;
+    }
+    rendering.abort();
+    let rendered = bench.one(&small, source("plain", json!({"directory": {}}))).await.unwrap();
+    assert_eq!(names(&rendered), ["ConfigMap a"], "its turn came");
+    let read = large.reads.load(Ordering::Relaxed);
+    assert!(read < FILES / 2, "{read} files were read for nobody");
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(large.reads.load(Ordering::Relaxed), read, "the place was given back at the end of the work");
 }

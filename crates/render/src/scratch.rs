@@ -67,6 +67,11 @@ pub(crate) fn root(config: &RenderConfig) -> Result<PathBuf, RenderError> {
     std::fs::create_dir_all(&root).map_err(failed)?;
     // Programs print real paths; messages are cleaned by comparing with them.
     let root = root.canonicalize().map_err(failed)?;
+    // Helm would take a path with one of these for several, or for something else.
+    if root.to_string_lossy().contains([',', '\\', '{', '}', '"', '\n']) {
+        let why = "its path has a character in it that Helm's command line gives a meaning: set another folder";
+        return Err(RenderError::io(format!("using the scratch folder {}", root.display()), why));
+    }
     for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());

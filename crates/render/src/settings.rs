@@ -4,11 +4,11 @@ use std::cell::Cell;
 
 use resources::ApplicationSource;
 use serde_json::Value;
+use yaml::{Budget, Duplicates};
 
 use crate::prepare::Job;
 use crate::reads::Reads;
 use crate::tree::{Kind, file_name};
-use crate::yaml::{self, Duplicates};
 use crate::{RenderError, tree};
 
 /// Enough for any values file or kustomization that a person wrote.
@@ -53,7 +53,8 @@ pub(crate) fn with_overrides(
             continue;
         }
         let text = read_text(reads, index, &found.path)?;
-        let patch = yaml::parse_single(&text, Duplicates::LastWins).map_err(|f| RenderError::yaml(&path, f))?;
+        let patch = yaml::parse_single(&text, Duplicates::LastWins, &mut Budget::default())
+            .map_err(|f| RenderError::yaml(&path, f))?;
         let target = match &mut merged {
             Some(value) => value,
             none => none.insert(serde_json::to_value(source).map_err(|e| RenderError::settings(&path, e.to_string()))?),
@@ -114,13 +115,14 @@ pub(crate) fn source_type(
     }
     let is_file = |found: Option<tree::Entry>| found.is_some_and(|e| matches!(e.kind, Kind::Blob | Kind::Symlink));
     let at = |name: &str| tree::join(folder, name).unwrap_or_default();
-    if is_file(reads.entry(index, &at("Chart.yaml"))?) {
-        return Ok(SourceType::Helm);
-    }
+    // A folder with both is Kustomize for Argo CD, too: it looks for the kustomization last, and what it finds last counts.
     for name in KUSTOMIZATION_NAMES {
         if is_file(reads.entry(index, &at(name))?) {
             return Ok(SourceType::Kustomize);
         }
+    }
+    if is_file(reads.entry(index, &at("Chart.yaml"))?) {
+        return Ok(SourceType::Helm);
     }
     Ok(SourceType::Directory)
 }

@@ -53,7 +53,9 @@ fn the_type_is_what_the_source_says_or_what_is_there() {
     type Case<'a> = (Value, &'a [(&'a str, &'a str)], Result<SourceType, &'a str>);
     let table: &[Case<'_>] = &[
         (json!({}), &[("a/x.yaml", "")], Ok(SourceType::Directory)),
-        (json!({}), &[("a/Chart.yaml", ""), ("a/kustomization.yaml", "")], Ok(SourceType::Helm)),
+        (json!({}), &[("a/Chart.yaml", ""), ("a/kustomization.yaml", "")], Ok(SourceType::Kustomize)),
+        (json!({"helm": {}}), &[("a/Chart.yaml", ""), ("a/kustomization.yaml", "")], Ok(SourceType::Helm)),
+        (json!({}), &[("a/Chart.yaml", ""), ("a/x.yaml", "")], Ok(SourceType::Helm)),
         (json!({}), &[("a/kustomization.yaml", "")], Ok(SourceType::Kustomize)),
         (json!({}), &[("a/kustomization.yml", "")], Ok(SourceType::Kustomize)),
         (json!({}), &[("a/Kustomization", "")], Ok(SourceType::Kustomize)),

@@ -185,6 +185,8 @@ fn environment(run: &Run<'_>, limits: &Limits) -> Vec<(String, OsString)> {
         ("GOGC".into(), "400".into()),
         ("GOMEMLIMIT".into(), (limits.memory_bytes / 4 * 3).to_string().into()),
         ("GOMAXPROCS".into(), "2".into()),
+        // A remote base may name further ones, which nobody has checked: no repositories of this disk, no helpers.
+        ("GIT_ALLOW_PROTOCOL".into(), if run.network { "https:http:ssh" } else { "none" }.into()),
     ];
     if !run.network {
         // Nothing listens there: whatever tries to reach the network fails at once instead of succeeding by accident.

@@ -48,6 +48,7 @@ async fn nothing_of_our_environment_reaches_a_program() {
     let names = String::from_utf8(output.stdout).unwrap();
     let allowed = [
         "ALL_PROXY",
+        "GIT_ALLOW_PROTOCOL",
         "GOGC",
         "GOMAXPROCS",
         "GOMEMLIMIT",

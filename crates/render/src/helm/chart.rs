@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
+use yaml::{Budget, Duplicates};
 
+use super::check;
 use crate::RenderError;
 use crate::cache::lock;
+use crate::kustomize::address::{forbidden, without_credentials};
 use crate::prepare::Workshop;
 use crate::reads::Reads;
 use crate::settings::read_text;
 use crate::tree::{self, Kind, file_name};
-use crate::yaml::{self, Duplicates};
 
 /// What a template writes to ask for the cluster's version and its API versions.
 pub(super) const CAPABILITIES: &str = "Capabilities";
@@ -75,14 +77,26 @@ impl Chart {
                 hint: "a helm source needs a chart in its folder".into(),
             });
         }
-        let text = read_text(reads, index, &found.path)?;
-        let content = yaml::parse_single(&text, Duplicates::LastWins).map_err(|f| RenderError::yaml(&file, f))?;
+        let content = parse(reads, index, &file, &found.path)?;
         self.paths.insert(folder.to_owned());
         let links = reads.follow_links(index, folder)?;
         self.paths.extend(links);
         self.folders.push((folder.to_owned(), id));
 
-        for dependency in dependencies(&content) {
+        // Charts of the first API version have their dependencies in a file of their own; Helm takes it with the others, too.
+        let requirements = tree::join(folder, "requirements.yaml").unwrap_or_default();
+        let found = reads.resolve(index, &requirements)?;
+        let (listed, file) = match found.is(Kind::Blob) {
+            true => {
+                let own = dependencies(&parse(reads, index, &requirements, &found.path)?);
+                if own.is_empty() { (dependencies(&content), file) } else { (own, requirements) }
+            }
+            false => (dependencies(&content), file),
+        };
+        if network {
+            check_fetched(reads, index, folder)?;
+        }
+        for dependency in listed {
             if is_vendored(reads, index, folder, &dependency.name)? {
                 continue;
             }
@@ -105,6 +119,31 @@ impl Chart {
             let inner = inner.trim_start_matches('/').to_owned();
             self.copies.push((target.path.clone(), inner.clone()));
             self.add(reads, index, &target.path, &inner, network, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses schemas that lead elsewhere: of the chart, and of those that it depends upon. Asked once per content of a folder.
+    pub(super) fn check_schemas(
+        &self,
+        reads: &Reads<'_>,
+        index: usize,
+        workshop: &Workshop,
+    ) -> Result<(), RenderError> {
+        for (folder, id) in &self.folders {
+            let known = lock(&workshop.schemas).get(id).is_some();
+            if !known {
+                check::check_schemas(reads, index, folder)?;
+                lock(&workshop.schemas).put(id.clone(), (), 1);
+            }
+        }
+        // What links bring in from elsewhere, under whatever name they have here.
+        for path in self.paths.iter().filter(|path| !self.folders.iter().any(|(folder, _)| folder == *path)) {
+            match reads.tree(index).entry(path)?.map(|entry| entry.kind) {
+                Some(Kind::Tree) => check::check_schemas(reads, index, path)?,
+                Some(Kind::Blob) => check::check_file(reads, index, path)?,
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -164,6 +203,60 @@ fn file_sees(reads: &Reads<'_>, index: usize, path: &str) -> Result<bool, Render
     Ok(has(CAPABILITIES) || (file_name(path) == "Chart.yaml" && has("kubeVersion")))
 }
 
+fn parse(reads: &Reads<'_>, index: usize, shown: &str, path: &str) -> Result<Value, RenderError> {
+    let text = read_text(reads, index, path)?;
+    yaml::parse_single(&text, Duplicates::LastWins, &mut Budget::default()).map_err(|f| RenderError::yaml(shown, f))
+}
+
+/// Where charts may be fetched: from what every file that `helm dependency build` reads says. Helm takes keys in any case of
+/// letters, and so does this.
+fn check_fetched(reads: &Reads<'_>, index: usize, folder: &str) -> Result<(), RenderError> {
+    for name in ["Chart.yaml", "Chart.lock", "requirements.yaml", "requirements.lock"] {
+        let path = tree::join(folder, name).unwrap_or_default();
+        let found = reads.tree(index).resolve(&path)?;
+        if !found.is(Kind::Blob) {
+            continue;
+        }
+        for repository in repositories(&parse(reads, index, &path, &found.path)?) {
+            let local = repository.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("file://"));
+            let why = match local {
+                Some(_) => {
+                    let inside = !repository[7..].starts_with('/') && tree::join(folder, &repository[7..]).is_some();
+                    (!inside).then_some("it leads out of the repository")
+                }
+                None if repository.is_empty() => None,
+                None if repository.starts_with(['@', '-']) || repository.starts_with("alias:") => {
+                    Some("repositories have no short names here")
+                }
+                None => forbidden(&repository),
+            };
+            if let Some(why) = why {
+                let shown = without_credentials(&repository);
+                return Err(RenderError::unsupported(
+                    format!("{path}: the repository `{}`", shown.escape_debug()),
+                    format!("{why}; run `helm dependency build` and commit charts/"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every repository that a file names, whatever way its key is written in.
+fn repositories(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .flat_map(|(key, value)| match value {
+                Value::String(text) if key.to_lowercase() == "repository" => vec![text.clone()],
+                value => repositories(value),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(repositories).collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn dependencies(chart: &Value) -> Vec<Dependency> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     chart["dependencies"]
@@ -203,8 +296,7 @@ fn is_vendored(reads: &Reads<'_>, index: usize, folder: &str, name: &str) -> Res
             Kind::Tree => {
                 let file = format!("{path}/Chart.yaml");
                 let blob = reads.tree(index).entry(&file)?.is_some_and(|entry| entry.kind == Kind::Blob);
-                blob && yaml::parse_single(&read_text(reads, index, &file)?, Duplicates::LastWins)
-                    .is_ok_and(|chart| chart["name"] == name)
+                blob && parse(reads, index, &file, &file).is_ok_and(|chart| chart["name"] == name)
             }
             _ => false,
         };
@@ -223,12 +315,7 @@ fn missing_dependency(file: &str, dependency: &Dependency) -> RenderError {
             format!("the dependency {name} is not in charts/ and has no repository: add it there"),
         );
     }
-    let repository = match repository.split_once('@') {
-        Some((scheme, rest)) if scheme.contains("://") => {
-            format!("{}://{rest}", scheme.split("://").next().unwrap_or_default())
-        }
-        _ => repository.clone(),
-    };
+    let repository = without_credentials(repository);
     RenderError::Remote {
         path: file.into(),
         reference: format!("chart {name} {version} of {repository} (run `helm dependency build` and commit charts/)"),

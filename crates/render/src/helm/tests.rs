@@ -80,6 +80,8 @@ async fn values_and_their_precedence() {
         (json!({"parameters": [{"name": "color", "value": "a,b=c"}]}), "color", "a,b=c"),
         (json!({"parameters": [{"name": "list", "value": "{x,y}"}]}), "list", r#"["x","y"]"#),
         (json!({"parameters": [{"name": "list[0]", "value": "first"}]}), "list", r#"["first"]"#),
+        (json!({"parameters": [{"name": r"list[0].a\.b/c", "value": "x"}]}), "list", r#"[{"a.b/c":"x"}]"#),
+        (json!({"parameters": [{"name": r"nested.a", "value": r"x\,y"}]}), "nested", "x,y"),
         (json!({"fileParameters": [{"name": "file", "path": "text.txt"}]}), "file", "from a file"),
         (json!({"fileParameters": [{"name": "file", "path": "/envs/prod.yaml"}]}), "file", "color: prod\n"),
     ];
@@ -126,6 +128,12 @@ async fn what_is_wrong_with_the_options() {
             json!({"fileParameters": [{"name": "file", "path": "gone"}]}),
             "spec.source.helm.fileParameters[0].path names it",
         ),
+        (
+            json!({"fileParameters": [{"name": "x=/etc/passwd,file", "path": "text.txt"}]}),
+            "spec.source.helm.fileParameters[0].name: `x=/etc/passwd,file` cannot be the name of a parameter",
+        ),
+        (json!({"parameters": [{"name": "a=1,color", "value": "x"}]}), "spec.source.helm.parameters[0].name"),
+        (json!({"namespace": "--kubeconfig=x"}), "spec.source.helm.namespace"),
         (json!({"releaseName": "--post-renderer=x"}), "cannot be a release name"),
         (json!({"releaseName": "Upper"}), "cannot be a release name"),
         (json!({"version": "v2"}), "Helm 2"),
@@ -241,6 +249,25 @@ async fn dependencies() {
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn dependencies_of_the_first_api_version() {
+    let map = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+    let base = MemoryTree::new(&[
+        ("web/Chart.yaml", "apiVersion: v1\nname: web\nversion: 0.1.0\n"),
+        ("web/requirements.yaml", "dependencies:\n- {name: common, version: 0.1.0, repository: 'file://../common'}\n"),
+        ("common/Chart.yaml", "apiVersion: v1\nname: common\nversion: 0.1.0\n"),
+        ("common/templates/cm.yaml", &map("c")),
+    ]);
+    let bench = Bench::new().await;
+    let rendered = bench.one(&Arc::new(base.with(&[])), source("web", json!({}))).await.unwrap();
+    assert_eq!(names(&rendered), ["ConfigMap c"]);
+    assert!(inputs(&rendered).contains(&"common".to_owned()), "{:?}", inputs(&rendered));
+    let remote = "dependencies:\n- {name: redis, version: 1.x, repository: 'https://u:secret@charts.example'}\n";
+    let tree = Arc::new(base.with(&[("web/requirements.yaml", Some(remote))]));
+    let error = bench.one(&tree, source("web", json!({}))).await.unwrap_err().to_string();
+    assert!(error.contains("web/requirements.yaml needs chart redis") && !error.contains("secret"), "{error}");
 }
 
 #[tokio::test]

@@ -4,11 +4,15 @@ use globset::GlobBuilder;
 use resources::Helm;
 
 use super::chart::CAPABILITIES;
+use super::check::check_parameter;
 use crate::RenderError;
 use crate::prepare::Ask;
 use crate::reads::Reads;
 use crate::settings::MAX_SETTINGS_BYTES;
 use crate::tree::{self, Kind};
+
+/// How many files with values one source may have.
+const MAX_FILES: usize = 500;
 
 /// One file on Helm's command line.
 #[derive(Debug)]
@@ -91,6 +95,9 @@ pub(super) fn resolve(
             let content = Content::File { source, path: file };
             files.push(ValueFile { shown: path, content, parameter: None });
         }
+        if files.len() > MAX_FILES {
+            return Err(RenderError::settings(field, format!("there are more than {MAX_FILES} files with values")));
+        }
         if !any && !options.ignore_missing_value_files {
             let hint = format!("spec.{field} names it; correct it, or set ignoreMissingValueFiles");
             return Err(RenderError::Missing { path, commit: reads.tree(source).commit(), hint });
@@ -108,7 +115,9 @@ pub(super) fn resolve(
         files.push(ValueFile { shown, content: Content::Text(text), parameter: None });
     }
     for (at, parameter) in options.file_parameters.iter().enumerate() {
-        let field = format!("{}.helm.fileParameters[{at}].path", ask.field);
+        let field = format!("{}.helm.fileParameters[{at}]", ask.field);
+        check_parameter(&parameter.name, &field)?;
+        let field = format!("{field}.path");
         let (source, path) = locate(ask, &parameter.path, &field, chart)?;
         let Some(file) = blob(reads, source, &path)? else {
             let hint = format!("spec.{field} names it");
@@ -138,6 +147,9 @@ fn locate(ask: &Ask<'_>, reference: &str, field: &str, chart: &str) -> Result<(u
         }
     }
     let path = ask.environment.substitute(reference);
+    if path.contains('\0') {
+        return Err(RenderError::settings(field, "it has a zero byte in it"));
+    }
     if path.contains("://") {
         return Err(RenderError::Remote { path: format!("spec.{field}"), reference: path });
     }

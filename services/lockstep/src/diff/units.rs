@@ -129,7 +129,7 @@ impl Bench {
         unit: &Unit,
         work: &Work,
     ) -> anyhow::Result<(Option<Vec<Object>>, Vec<String>)> {
-        let (request, notes) = match work {
+        let (request, mut notes) = match work {
             Work::File(path) => return Ok((Some(read(side, path)?), Vec::new())),
             Work::Folder(path) => (self.folder(side, path)?, Vec::new()),
             Work::Application(application) => {
@@ -139,6 +139,7 @@ impl Bench {
             }
         };
         let rendered = self.renderer.render(&request).await?;
+        notes.extend(rendered.warnings.iter().map(|warning| format!("{unit}: {}", warning.message)));
         Ok((Some(rendered.objects.clone()), notes))
     }
 
