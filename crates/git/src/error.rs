@@ -6,6 +6,12 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GitError {
+    /// git was ended before it was done: the machine is out of memory, or somebody killed it.
+    #[error("{how} before it was done; if that comes again, give the worker more memory")]
+    Killed {
+        /// Which program, and by which signal.
+        how: String,
+    },
     /// The text is not the URL of a repository that can be fetched.
     #[error("{url:?} is not a usable repository URL: {reason}")]
     InvalidUrl {
@@ -258,6 +264,7 @@ impl GitError {
             self,
             Self::Unreachable { .. }
                 | Self::TimedOut { .. }
+                | Self::Killed { .. }
                 | Self::NotThereYet { .. }
                 | Self::Damaged { .. }
                 | Self::NotVerified { .. }

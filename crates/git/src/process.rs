@@ -262,6 +262,9 @@ impl Program {
             return Ok(output);
         }
         let complaint = String::from_utf8_lossy(&complaint);
+        if let Some(how) = killed(status, &complaint) {
+            return Err(Failure::Local(GitError::Killed { how }));
+        }
         Err(Failure::Complaint { kind: Complaint::of(&complaint), message: access.scrub(&complaint) })
     }
 
@@ -345,6 +348,16 @@ impl Drop for Group {
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
+}
+
+/// How git, or a program that it started, was ended by somebody else. That says nothing of the repository.
+fn killed(status: std::process::ExitStatus, complaint: &str) -> Option<String> {
+    use std::os::unix::process::ExitStatusExt as _;
+    if let Some(signal) = status.signal() {
+        return Some(format!("git was killed by signal {signal}"));
+    }
+    let line = complaint.lines().find(|line| line.contains("died of signal"))?;
+    Some(line.trim_start_matches("error: ").trim_start_matches("fatal: ").to_owned())
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {
@@ -467,6 +480,20 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn who_was_killed_says_nothing_of_the_repository() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let (nine, failed) = (std::process::ExitStatus::from_raw(9), std::process::ExitStatus::from_raw(128 << 8));
+        for (status, complaint, want) in [
+            (nine, "", Some("git was killed by signal 9")),
+            (failed, "error: git-remote-https died of signal 15\n", Some("git-remote-https died of signal 15")),
+            (failed, "fatal: repository not found", None),
+        ] {
+            assert_eq!(killed(status, complaint).as_deref(), want);
+        }
+        assert!(GitError::Killed { how: String::new() }.is_transient());
+    }
 
     fn access(url: &str, credential: Credential) -> (tempfile::TempDir, Access) {
         let root = tempfile::tempdir().unwrap();

@@ -239,6 +239,7 @@ impl Context {
     /// A commit ends before any application is concerned.
     pub fn tell(&self, key: &CommitKey, origin: &Origin, conclusion: Conclusion) -> Confirmation {
         self.publish_under_lock(|tracker| {
+            tracker.end_waiting(key);
             let state = match conclusion.verdict {
                 Verdict::Success | Verdict::Superseded => wire::CheckState::Success,
                 Verdict::Failure => wire::CheckState::Failure,

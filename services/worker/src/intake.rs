@@ -30,6 +30,8 @@ use crate::{AppId, Context, heads};
 const PREFETCH: u16 = 256;
 /// A forge's API and Git can lag behind its webhook: so long is a commit asked for again.
 const LAG: Duration = Duration::from_secs(300);
+/// A forge that is well and does not show a commit for so long does not have it any more: somebody has pushed over it.
+const OVERTAKEN: Duration = Duration::from_secs(60);
 
 /// What to do with the message afterwards.
 pub enum Handled {
@@ -312,8 +314,12 @@ pub(crate) fn wait_or_give_up(
 }
 
 fn is_young(delivery: &Delivery) -> bool {
+    age_of(delivery) < LAG
+}
+
+fn age_of(delivery: &Delivery) -> Duration {
     let age = Timestamp::now().as_millisecond() - delivery.received_at_unix_ms;
-    age < i64::try_from(LAG.as_millis()).unwrap_or(i64::MAX)
+    Duration::from_millis(u64::try_from(age).unwrap_or_default())
 }
 
 /// Half a second, doubled with each attempt, half a minute at most.
@@ -492,13 +498,20 @@ pub(crate) async fn on_git_error(
     attempt: u32,
     error: &RouteError,
 ) -> Option<Handled> {
-    if error.is_passing() && is_young(delivery) {
+    let not_there = matches!(error, RouteError::Git(GitError::NotThereYet { .. }));
+    let gone = not_there && age_of(delivery) > OVERTAKEN;
+    if error.is_passing() && is_young(delivery) && !gone {
+        if not_there {
+            let forge = (AppId::new("", "the forge"), "does not show the commit yet".to_owned());
+            ctx.begin(key, origin, Concerned::new(), &[forge]).confirmed().await;
+        }
         return Some(Handled::Retry(pause_before(attempt), error.to_string()));
     }
-    let sentence = error.to_string();
-    let verdict = match error {
-        RouteError::NotReachable { .. } => Verdict::Superseded,
-        RouteError::Git(_) => Verdict::Error,
+    let (verdict, sentence) = match error {
+        RouteError::NotReachable { .. } => (Verdict::Superseded, error.to_string()),
+        // Somebody has set the ref back. Should the forge show the commit after all, polling finds it.
+        RouteError::Git(_) if gone => (Verdict::Superseded, format!("no longer there: {error}")),
+        RouteError::Git(_) => (Verdict::Error, error.to_string()),
     };
     ctx.tell(key, origin, Conclusion { verdict, sentence: sentence.clone() }).confirmed().await;
     (verdict == Verdict::Error).then_some(Handled::Dead(sentence))

@@ -166,6 +166,14 @@ impl Tracker {
         self.checks(key, total)
     }
 
+    /// Nothing holds the commit's check open any more, if no application does.
+    pub fn end_waiting(&mut self, key: &CommitKey) {
+        let waits = |commit: &Commit| commit.applications.values().all(|one| matches!(one, Progress::Expanding(_)));
+        if self.commits.get(key).is_some_and(waits) {
+            self.commits.remove(key);
+        }
+    }
+
     /// Whether the application is still on its way with this commit.
     pub fn is_pending(&self, key: &CommitKey, application: &AppId) -> bool {
         self.commits

@@ -109,7 +109,7 @@ async fn nobody_freezes_another_teams_repository() -> Result<()> {
     let stage = Stage::set(Kind::Github, &["dev"]).await?;
     let (silent, absent) = (Canary::start(true).await?, Canary::start(false).await?);
     let shop = stage.repository("acme/shop", |copy| copy.write("app/config.yaml", config_map("shop", "1"))).await?;
-    let path = shop.url.strip_prefix(&stage.forge.url()).context("the forge has another address")?.to_owned();
+    let path = shop.url.strip_prefix(stage.forge.url()).context("the forge has another address")?.to_owned();
     stage.site().apply(project("team-a", &[&shop.url])).await?;
     stage.site().apply(project("team-b", &["*"])).await?;
     stage.site().apply(project("team-c", &["https://elsewhere.example/*"])).await?;
