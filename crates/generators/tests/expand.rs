@@ -72,7 +72,7 @@ async fn run(world: &World, spec: Value) -> Result<Vec<Application>, ExpandError
 async fn named(world: &World, name: &str, generator: Value) -> Result<Vec<String>, String> {
     let template = json!({ "metadata": { "name": name }, "spec": { "destination": {} } });
     let spec = json!({ "goTemplate": true, "goTemplateOptions": ["missingkey=error"], "generators": [generator], "template": template });
-    names(run(world, spec).await)
+    names(world, spec).await
 }
 
 /// What a template makes of each set of parameters.
@@ -86,12 +86,23 @@ async fn filled(world: &World, template: &str, generator: Value) -> Vec<String> 
 /// The same with `{{name}}`.
 async fn legacy(world: &World, name: &str, generator: Value) -> Result<Vec<String>, String> {
     let template = json!({ "metadata": { "name": name }, "spec": { "destination": {} } });
-    names(run(world, json!({ "generators": [generator], "template": template })).await)
+    names(world, json!({ "generators": [generator], "template": template })).await
 }
 
-fn names(result: Result<Vec<Application>, ExpandError>) -> Result<Vec<String>, String> {
-    let applications = result.map_err(|error| error.to_string())?;
-    Ok(applications.iter().map(|application| application.name().to_owned()).collect())
+/// All names, also those that Kubernetes does not take; in order if it takes all.
+async fn names(world: &World, spec: Value) -> Result<Vec<String>, String> {
+    let expansion = expand(&set(spec), world).await.map_err(|error| error.to_string())?;
+    let mut names: Vec<String> = expansion.applications.iter().map(|it| it.name().to_owned()).collect();
+    for refused in expansion.refused {
+        match refused.error {
+            ExpandError::InvalidApplication { name, .. } if refused.impossible_name && !name.is_empty() => {
+                names.push(name)
+            }
+            error => return Err(error.to_string()),
+        }
+        names.sort();
+    }
+    Ok(names)
 }
 
 fn ok<const N: usize>(names: [&str; N]) -> Result<Vec<String>, String> {

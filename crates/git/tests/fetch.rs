@@ -211,9 +211,18 @@ async fn an_annotated_tag_is_pushed_under_its_own_name_or_its_commits() {
     let repository = mirrors.git.repository(&remote.url());
     for named in [&tag, &commit] {
         let fetched = repository.fetch_pushed(named, "refs/tags/v1").await.unwrap();
-        assert_eq!((&fetched.tip, fetched.reachable), (&commit, true));
+        assert_eq!((&fetched.tip, &fetched.pushed, fetched.reachable), (&commit, &commit, true));
     }
     assert_eq!(mirrors.git.processes_started(), 1);
+    // Moved on meanwhile: what was pushed is still the old tag's commit.
+    let newer = remote.commit(&[("a", "2")]);
+    git(&remote.work(), &["tag", "-f", "-a", "-m", "y", "v1"]);
+    git(&remote.work(), &["push", "-q", "-f", "origin", "refs/tags/v1"]);
+    let moved = remote.id("refs/tags/v1");
+    let fetched = repository.fetch_pushed(&moved, "refs/tags/v1").await.unwrap();
+    assert_eq!((&fetched.tip, &fetched.pushed), (&newer, &newer));
+    let fetched = repository.fetch_pushed(&tag, "refs/tags/v1").await.unwrap();
+    assert_eq!((&fetched.tip, &fetched.pushed, fetched.reachable), (&newer, &commit, true));
 }
 
 #[tokio::test]
