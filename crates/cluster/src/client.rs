@@ -472,17 +472,33 @@ impl Cluster {
 
     /// Changes some fields of an object (JSON merge patch).
     pub async fn merge_patch(&self, key: &ObjectKey, patch: &Value) -> Result<Object, ClusterError> {
-        self.merge_patch_at(key, "", patch).await
+        self.merge_patch_with(key, patch, &ApplyOptions::default()).await
+    }
+
+    /// The same as these options say: by whom, and whether it is only tried.
+    pub async fn merge_patch_with(
+        &self,
+        key: &ObjectKey,
+        patch: &Value,
+        options: &ApplyOptions,
+    ) -> Result<Object, ClusterError> {
+        self.merge_patch_at(key, "", patch, options).await
     }
 
     /// Changes some fields of an object's status, for kinds with a status subresource.
     pub async fn merge_patch_status(&self, key: &ObjectKey, patch: &Value) -> Result<Object, ClusterError> {
-        self.merge_patch_at(key, "/status", patch).await
+        self.merge_patch_at(key, "/status", patch, &ApplyOptions::default()).await
     }
 
-    async fn merge_patch_at(&self, key: &ObjectKey, below: &str, patch: &Value) -> Result<Object, ClusterError> {
+    async fn merge_patch_at(
+        &self,
+        key: &ObjectKey,
+        below: &str,
+        patch: &Value,
+        options: &ApplyOptions,
+    ) -> Result<Object, ClusterError> {
         let (path, subject) = self.path_of("patch", key).await?;
-        let query = self.write_query(&ApplyOptions::default());
+        let query = self.write_query(options);
         let call = Call::merge_patch(format!("{path}{below}?{query}"), patch);
         let reply = self.call(&subject, &call).await?;
         parse(&subject, &reply.text)
@@ -890,7 +906,9 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(subject: &Subject<'_>, text: &'a str
 }
 
 pub(crate) fn malformed(subject: &Subject<'_>, error: impl std::fmt::Display) -> ClusterError {
-    ClusterError::Malformed { what: subject.what(), reason: error.to_string() }
+    // What reads JSON quotes what it did not expect.
+    let reason = if subject.is_secret() { "it is not what a Secret is".to_owned() } else { error.to_string() };
+    ClusterError::Malformed { what: subject.what(), reason }
 }
 
 /// The texts of `Warning: 299 - "text"` headers.

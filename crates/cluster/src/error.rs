@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
 use kube::core::response::Status;
 use resources::{Object, ObjectKey};
-use serde_json::Value;
+
+use crate::client::malformed;
+use crate::discreet;
 
 /// One field that another manager holds, from a refused server-side apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +158,7 @@ impl ClusterError {
             | Self::Busy { .. }
             | Self::Expired(_)
             | Self::Fenced { .. } => true,
-            Self::Api { code, .. } => *code >= 500,
+            Self::Api { code, .. } => *code >= 500 && !matches!(code, 501 | 505),
             _ => false,
         }
     }
@@ -205,11 +206,14 @@ impl<'a> Subject<'a> {
         format!("{} {}", self.verb, self.key).trim_end().to_owned()
     }
 
-    fn redact(&self, message: &str) -> String {
-        match self.sent {
-            Some(object) if object.is_secret() => without_values(message, object),
-            _ => message.to_owned(),
-        }
+    /// Whether an answer may repeat the values of a Secret.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.key.group.is_empty() && self.key.kind.starts_with("Secret")
+    }
+
+    /// What may be told of the API server's words.
+    fn told(&self, status: &Status) -> String {
+        if self.is_secret() { discreet::sentence(status, self.sent) } else { status.message.clone() }
     }
 }
 
@@ -217,13 +221,13 @@ impl<'a> Subject<'a> {
 pub(crate) fn from_status(subject: &Subject<'_>, status: &Status) -> ClusterError {
     let details = status.details.as_ref();
     let key = || Box::new(subject.key.clone());
-    let message = subject.redact(&status.message);
+    let message = subject.told(status);
     let what = subject.what();
     let retry_after =
         details.map(|d| d.retry_after_seconds).filter(|s| *s > 0).map(|s| Duration::from_secs(u64::from(s)));
     match (status.reason.as_str(), status.code) {
         ("Unauthorized", _) | (_, 401) => ClusterError::Unauthorized(message),
-        ("Forbidden", _) if message.contains("is being terminated") => {
+        ("Forbidden", _) if status.message.contains("is being terminated") => {
             ClusterError::Busy { what, message, retry_after }
         }
         ("Forbidden", _) | (_, 403) => ClusterError::Forbidden { what, message, acting_as: None },
@@ -250,14 +254,29 @@ pub(crate) fn from_status(subject: &Subject<'_>, status: &Status) -> ClusterErro
                 ClusterError::Invalid { key: key(), message, fields }
             }
         }
-        // A typed-patch error is the user's content, though the API server calls it its own failure.
-        (_, 500) if message.contains("failed to create typed patch object") => {
+        (_, 500) if is_about_the_content(&status.message) => {
             ClusterError::Invalid { key: key(), message, fields: Vec::new() }
         }
         ("TooManyRequests" | "ServerTimeout" | "Timeout" | "ServiceUnavailable" | "InternalError", _)
         | (_, 429 | 500 | 502 | 503 | 504) => ClusterError::Busy { what, message, retry_after },
         (reason, code) => ClusterError::Api { what, code, reason: reason.to_owned(), message },
     }
+}
+
+/// Whether an API server means what it was sent, though it calls it a failure of its own: a value that the kind does not declare or
+/// that cannot be decoded. It says so in words only. A conversion webhook that is away is not what was sent.
+fn is_about_the_content(message: &str) -> bool {
+    const WORDS: [&str; 8] = [
+        "failed to create typed patch object",
+        "failed to create typed new object",
+        "failed to create typed live object",
+        "failed to convert new object",
+        "failed to convert patch object",
+        "unable to convert unstructured object",
+        "cannot be handled as a",
+        "error decoding",
+    ];
+    WORDS.iter().any(|words| message.contains(words)) && !message.contains("webhook")
 }
 
 /// Whether a refusal is about what is there already. The API says so in words only, in these.
@@ -278,11 +297,26 @@ fn way_out(key: &ObjectKey) -> &'static str {
         "Namespace" | "CustomResourceDefinition" => {
             "it cannot be changed in an object that is there; to delete and create it, with everything in it, is left to a person"
         }
+        "PersistentVolumeClaim" | "PersistentVolume" => {
+            "it cannot be changed in an object that is there, and to delete that would lose its data: leave the field as it is, or make \
+             a new one under another name and move the data"
+        }
+        // A database, a bucket, a cluster: with the object goes what its controller keeps for it.
+        _ if is_custom(key) => {
+            "it cannot be changed in an object that is there; the sync option Force=true on it would delete and create it, with what \
+             its controller keeps for it, which may be data"
+        }
         _ => {
             "it cannot be changed in an object that is there; to delete and create it, set the sync option Force=true \
              (or Replace=true,Force=true) on it"
         }
     }
+}
+
+/// Whether the kind is none of Kubernetes itself.
+fn is_custom(key: &ObjectKey) -> bool {
+    let own = key.group.strip_suffix(".k8s.io").unwrap_or(&key.group);
+    own.contains('.') && !matches!(own, "rbac.authorization" | "flowcontrol.apiserver" | "internal.apiserver")
 }
 
 /// What a person can do about a missing permission.
@@ -302,7 +336,7 @@ fn conflict(subject: &Subject<'_>, status: &Status, message: String) -> ClusterE
         .iter()
         .filter(|cause| cause.reason == "FieldManagerConflict")
         .map(|cause| FieldConflict {
-            manager: quoted(&cause.message).unwrap_or_else(|| subject.redact(&cause.message)),
+            manager: quoted(&cause.message).unwrap_or_else(|| "somebody else".to_owned()),
             field: cause.field.clone(),
         })
         .collect();
@@ -327,8 +361,8 @@ pub(crate) fn from_kube(subject: &Subject<'_>, server: &str, error: kube::Error)
     match error {
         kube::Error::Api(status) => from_status(subject, &status),
         kube::Error::Auth(reason) => ClusterError::Unauthorized(reason.to_string()),
-        kube::Error::SerdeError(reason) => ClusterError::Malformed { what: subject.what(), reason: reason.to_string() },
-        kube::Error::FromUtf8(reason) => ClusterError::Malformed { what: subject.what(), reason: reason.to_string() },
+        kube::Error::SerdeError(reason) => malformed(subject, reason),
+        kube::Error::FromUtf8(reason) => malformed(subject, reason),
         other => ClusterError::Unreachable { server: server.to_owned(), reason: chain(&other) },
     }
 }
@@ -348,30 +382,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Takes every value of a Secret, as written and decoded, out of a message.
-fn without_values(message: &str, secret: &Object) -> String {
-    let mut values: Vec<String> = Vec::new();
-    for field in ["/data", "/stringData"] {
-        let Some(map) = secret.at(field).and_then(Value::as_object) else { continue };
-        for value in map.values() {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            if let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(&text)
-                && let Ok(decoded) = String::from_utf8(bytes)
-            {
-                values.push(decoded);
-            }
-            values.push(text);
-        }
-    }
-    // Longest first, so that a value that contains another is taken out whole.
-    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    values.iter().filter(|value| !value.is_empty()).fold(message.to_owned(), |text, value| text.replace(value, "***"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn status(value: Value) -> Status {
         serde_json::from_value(value).unwrap()
@@ -499,11 +513,20 @@ mod tests {
             ("RoleBinding", "roleRef: Invalid value: {}: cannot change roleRef", "Force=true"),
             ("CustomResourceDefinition", "spec.scope: Invalid value: field is immutable", "left to a person"),
             ("Namespace", "metadata.name: field is immutable", "left to a person"),
+            (
+                "PersistentVolumeClaim",
+                "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+                "would lose its data: leave the field as it is",
+            ),
+            ("postgresql.cnpg.io/Cluster", "spec.storage: Invalid value: storage is immutable", "which may be data"),
+            ("snapshot.storage.k8s.io/VolumeSnapshot", "spec.source: field is immutable", "which may be data"),
+            ("networking.k8s.io/IngressClass", "spec.controller: field is immutable", "set the sync option Force=true"),
             ("Deployment", "spec.replicas: must be greater than or equal to 0", ""),
             ("ConfigMap", "ConfigMap \"immutable\" is invalid: data: Required value", ""),
         ];
         for (kind, message, text) in cases {
-            let subject = Subject::new("apply", ObjectKey::new("", kind, "dev", "immutable"));
+            let (group, kind) = kind.split_once('/').unwrap_or(("", kind));
+            let subject = Subject::new("apply", ObjectKey::new(group, kind, "dev", "immutable"));
             let error = from_status(&subject, &status(json!({"code": 422, "reason": "Invalid", "message": message})));
             assert_eq!(matches!(error, ClusterError::Immutable { .. }), !text.is_empty(), "{error}");
             let said = error.to_string();
@@ -529,21 +552,79 @@ mod tests {
         );
     }
 
+    /// As a real API server answers, and whose trouble it is.
+    #[test]
+    fn what_was_sent_is_wrong_or_the_server_is_in_trouble() {
+        const CONVERT: &str = "failed to convert new object (/q; apps/v1, Kind=Deployment) to proper version: ";
+        const UNSTRUCTURED: &str = "unable to convert unstructured object to apps/v1, Kind=Deployment: ";
+        for (code, reason, message, transient) in [
+            (500, "", format!("{CONVERT}{UNSTRUCTURED}quantities must match the regular expression '^x$'"), false),
+            (500, "", format!("{CONVERT}{UNSTRUCTURED}error decoding from json: illegal base64 data at input byte 3"), false),
+            (500, "", format!("{CONVERT}{UNSTRUCTURED}cannot convert float64 to int32"), false),
+            (500, "", format!("{CONVERT}{UNSTRUCTURED}json: cannot unmarshal object into Go value of type int32"), false),
+            (500, "", format!("{CONVERT}{UNSTRUCTURED}parsing time \"yesterday\" as \"2006\": cannot parse"), false),
+            (500, "", "failed to create typed patch object (/e; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema".into(), false),
+            (500, "", "failed to create typed live object (/e; apps/v1, Kind=Deployment): .spec.env: duplicate entries for key".into(), false),
+            (400, "BadRequest", "Secret in version \"v1\" cannot be handled as a ConfigMap: unknown conversion".into(), false),
+            (400, "BadRequest", "invalid object type: /v1, Kind=Foo".into(), false),
+            (413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728".into(), false),
+            (415, "UnsupportedMediaType", "415: Unsupported Media Type".into(), false),
+            (405, "MethodNotAllowed", "the server does not allow this method on the requested resource".into(), false),
+            (422, "Invalid", "ConfigMap \"a\" is invalid: []: Too long: may not be more than 1048576 bytes".into(), false),
+            (501, "NotImplemented", "not implemented".into(), false),
+            (500, "", format!("{CONVERT}conversion webhook for example.com/v1, Kind=Thing failed: connection refused"), true),
+            (500, "InternalError", "Internal error occurred: failed calling webhook \"a\": connection refused".into(), true),
+            (500, "", "etcdserver: request timed out".into(), true),
+            (500, "InternalError", "Internal error occurred: resource quota evaluation timed out".into(), true),
+            (429, "TooManyRequests", "the server is overloaded".into(), true),
+            (503, "ServiceUnavailable", "the server is currently unable to handle the request".into(), true),
+            (504, "Timeout", "Timeout: request did not complete within the allotted timeout".into(), true),
+            (502, "", "Bad Gateway".into(), true),
+        ] {
+            let error = from_status(&deployment(), &status(json!({"code": code, "reason": reason, "message": message})));
+            assert_eq!(error.is_transient(), transient, "{message}: {error:?}");
+            assert!(error.to_string().contains(&message), "{error}");
+        }
+    }
+
     #[test]
     fn a_secrets_values_never_reach_an_error() {
         let secret =
             Object(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "dev"},
             "stringData": {"password": "hunter2"}, "data": {"token": "c2VzYW1l", "port": 5432}}));
-        let subject = Subject::of("apply", &secret, secret.key());
-        let error = from_status(
-            &subject,
-            &status(json!({"code": 422, "reason": "Invalid",
-                "message": "stringData[password]: Invalid value: \"hunter2\", token sesame (c2VzYW1l), got 5432"})),
-        );
-        let text = format!("{error} {error:?}");
-        for secret in ["hunter2", "sesame", "c2VzYW1l", "5432"] {
-            assert!(!text.contains(secret), "{text}");
+        let message = "stringData[password]: Invalid value: \"hunter2\", token sesame (c2VzYW1l), got 5432";
+        for (code, reason) in [
+            (400, "BadRequest"),
+            (401, "Unauthorized"),
+            (403, "Forbidden"),
+            (404, "NotFound"),
+            (409, "Conflict"),
+            (409, "AlreadyExists"),
+            (410, "Gone"),
+            (413, "RequestEntityTooLarge"),
+            (418, "Teapot"),
+            (422, "Invalid"),
+            (429, "TooManyRequests"),
+            (500, ""),
+            (500, "InternalError"),
+            (503, "ServiceUnavailable"),
+            (504, "Timeout"),
+        ] {
+            let causes =
+                json!([{"reason": "FieldManagerConflict", "field": ".data.token", "message": "conflict with sesame"}]);
+            let answer = json!({"code": code, "reason": reason, "message": message, "details": {"causes": causes}});
+            let known = Subject::of("apply", &secret, secret.key());
+            // What is only read or deleted was not sent.
+            for subject in [known, Subject::new("delete", secret.key())] {
+                let error = from_status(&subject, &status(answer.clone()));
+                let text = format!("{error} {error:?}");
+                for secret in ["hunter2", "sesame", "c2VzYW1l", "5432"] {
+                    assert!(!text.contains(secret), "{text}");
+                }
+                assert!(code == 410 || code == 401 || text.contains("Secret"), "{text}");
+            }
         }
-        assert!(text.contains("stringData[password]"));
+        let unread = malformed(&Subject::new("list", secret.key()), "invalid type: string \"hunter2\", expected a map");
+        assert!(!unread.to_string().contains("hunter2"), "{unread}");
     }
 }

@@ -21,6 +21,7 @@
 mod client;
 mod connect;
 mod discovery;
+mod discreet;
 mod error;
 mod fence;
 mod lease;
@@ -28,6 +29,7 @@ mod limiter;
 mod live;
 mod metadata;
 mod migrate;
+mod schema;
 mod watch;
 
 pub use client::{Applied, ApplyOptions, Cluster, DeleteOptions, Deleted, Propagation, Validate};

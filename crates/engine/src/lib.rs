@@ -1,4 +1,4 @@
-//! The decisions: what differs ([`compare`]), how well it is ([`health`], with what it has brought
+//! The decisions: what differs ([`compare`]; what null means: [`nulls`]), how well it is ([`health`], with what it has brought
 //! about: [`tree`]), what to do in which order ([`plan`]), whether it may be
 //! done now ([`gate`], with what the project permits: [`project`], [`accounts`], [`signatures`]; when: [`windows`]; on whose word:
 //! [`approval`]), which commit is followed ([`pin`]), what must be well first ([`dependencies`]), whether it is time to sync, to
@@ -32,6 +32,7 @@ pub mod glob;
 pub mod heal;
 pub mod health;
 pub mod kinds;
+pub mod nulls;
 pub mod orphans;
 pub mod ownership;
 pub mod pin;

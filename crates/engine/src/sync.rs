@@ -67,6 +67,8 @@ pub struct AutoInput<'a> {
     /// How often in a row a sync of these commits has failed, for the retry policy; `None`: somebody else looks after retries, and
     /// a sync that failed is not asked for again.
     pub failures: Option<u32>,
+    /// It has nothing but hooks, and they have not run as they are now.
+    pub hooks_due: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -128,6 +130,7 @@ pub fn should_sync(input: &AutoInput<'_>) -> AutoSync {
         return no(pinned.sentence(application));
     }
     match sync_status(input.resources, input.instance, input.tracking) {
+        SyncStatus::Synced if input.hooks_due => {}
         SyncStatus::Synced => return no("the application is in sync"),
         SyncStatus::Unknown => return no("it is not known whether the application is in sync"),
         SyncStatus::OutOfSync => {}
@@ -138,7 +141,7 @@ pub fn should_sync(input: &AutoInput<'_>) -> AutoSync {
         .filter(|state| is_actionable(state, input, policy.is_some_and(|policy| policy.prune)))
         .map(|state| state.key.clone())
         .collect();
-    if to_do.is_empty() {
+    if to_do.is_empty() && !input.hooks_due {
         return no(
             "all that is left to do is to prune, and that is not allowed (syncPolicy.automated.prune, Prune=false)",
         );
@@ -149,6 +152,10 @@ pub fn should_sync(input: &AutoInput<'_>) -> AutoSync {
     }
     match last.filter(|last| is_attempt_at(last, input, pinned.as_ref())) {
         None => AutoSync::Sync { reason: format!("{commit} has not been synced yet") },
+        // The same commit, rendered to others: its parameters have changed.
+        Some(last) if last.phase.is_success() && input.hooks_due => {
+            AutoSync::Sync { reason: format!("the hooks of {commit} have not run yet as they are now") }
+        }
         Some(last) if last.phase.is_success() => match (policy.is_some_and(|policy| policy.self_heal), input.heals) {
             (true, Some(history)) => heal_each(last, to_do, history, input.now),
             (true, None) => heal(last, to_do, input.now),
@@ -357,8 +364,53 @@ mod tests {
             revisions: &[commit.to_owned()],
             heals: None,
             failures: None,
+            hooks_due: false,
             now: NOW.parse().unwrap(),
         })
+    }
+
+    /// Of an application that has nothing but hooks.
+    fn ask_of_hooks(due: bool, last: Value, commit: &str) -> String {
+        let application = Application::parse(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": {"name": "gateway", "namespace": "argocd"},
+            "spec": {
+                "source": {"repoURL": "https://git.example.com/a", "path": "a"},
+                "destination": {"name": "in-cluster", "namespace": "dev"},
+                "syncPolicy": {"automated": {"selfHeal": true}},
+            },
+            "status": {"operationState": last},
+        }))
+        .unwrap();
+        let hook = state(true, false, true, json!({"argocd.argoproj.io/hook": "PreSync"}));
+        told(should_sync(&AutoInput {
+            application: &application,
+            resources: &[hook],
+            instance: "gateway",
+            tracking: &Tracking::default(),
+            revisions: &[commit.to_owned()],
+            heals: None,
+            failures: Some(1),
+            hooks_due: due,
+            now: NOW.parse().unwrap(),
+        }))
+    }
+
+    #[test]
+    fn an_application_of_hooks_is_synced_when_they_are_others() {
+        let ok = || last("Succeeded", "a", 0, "2026-01-05T11:59:00Z");
+        let failed = || last("Failed", "a", 0, "2026-01-05T11:59:58Z");
+        for (due, last, commit, want) in [
+            (true, json!(null), "aaaaaaaaaa", "sync: aaaaaaa has not been synced yet"),
+            (false, json!(null), "aaaaaaaaaa", "no: the application is in sync"),
+            (true, ok(), "aaaaaaaaaa", "sync: the hooks of aaaaaaa have not run yet as they are now"),
+            (false, ok(), "bbbbbbbbbb", "no: the application is in sync"),
+            (true, ok(), "bbbbbbbbbb", "sync: bbbbbbb has not been synced yet"),
+            (true, failed(), "aaaaaaaaaa", "error until 2026-01-05T12:00:03Z"),
+            (true, json!({"operation": {}, "phase": "Running"}), "aaaaaaaaaa", "no: an operation is in progress"),
+        ] {
+            let got = ask_of_hooks(due, last.clone(), commit);
+            assert!(got.starts_with(want), "{due} {last} {commit}: {got}");
+        }
     }
 
     fn told(answer: AutoSync) -> String {
@@ -500,6 +552,7 @@ mod tests {
             revisions: &[commit.to_owned()],
             heals: more.heals,
             failures: more.failures,
+            hooks_due: false,
             now: NOW.parse().unwrap(),
         }))
     }

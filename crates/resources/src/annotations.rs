@@ -26,6 +26,8 @@ pub const ADOPT_BY: &str = "lockstep.dev/adopt-by";
 pub const HEAL_HOOKS: &str = "lockstep.dev/heal-hooks";
 /// On a hook: how long it may run, such as `10m`.
 pub const HOOK_DEADLINE: &str = "lockstep.dev/hook-deadline";
+/// Digest of the hooks that ran last, of an Application that has nothing but hooks.
+pub const HOOKS_RAN: &str = "lockstep.dev/hooks-ran";
 
 /// `normal` or `hard`: look again now; removed when it was done.
 pub const REFRESH: &str = "argocd.argoproj.io/refresh";

@@ -40,7 +40,7 @@ impl fmt::Display for LogFormat {
 pub fn init_logs(layout: LogFormat, filter: Option<&str>) -> Result<(), TelemetryError> {
     let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok();
     let text = filter.or(from_environment.as_deref()).filter(|t| !t.trim().is_empty()).unwrap_or("info");
-    let registry = tracing_subscriber::registry().with(parse_filter(text)?);
+    let registry = tracing_subscriber::registry().with(parse_filter(&with_defaults(text))?);
     let lines = format::layer().with_writer(std::io::stderr);
     let set = match layout {
         LogFormat::Text => {
@@ -49,6 +49,13 @@ pub fn init_logs(layout: LogFormat, filter: Option<&str>) -> Result<(), Telemetr
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
     set.map_err(|_| TelemetryError::AlreadySet)
+}
+
+/// The Kubernetes client logs each refused request as an error and says neither which object it was about nor why: whoever made the
+/// request does. What the filter itself says of it counts.
+fn with_defaults(text: &str) -> String {
+    const CLIENT: &str = "kube_client";
+    if text.contains(CLIENT) { text.to_owned() } else { format!("{text},{CLIENT}::client::builder=off") }
 }
 
 fn parse_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
@@ -66,6 +73,18 @@ mod tests {
             assert_eq!(layout.to_string().parse(), Ok(layout));
         }
         assert!("xml".parse::<LogFormat>().unwrap_err().contains("\"text\" or \"json\""));
+    }
+
+    #[test]
+    fn a_refused_request_is_logged_by_who_made_it() {
+        for (given, used) in [
+            ("info", "info,kube_client::client::builder=off"),
+            ("warn,worker=debug", "warn,worker=debug,kube_client::client::builder=off"),
+            ("info,kube_client=debug", "info,kube_client=debug"),
+        ] {
+            assert_eq!(with_defaults(given), used);
+            assert!(parse_filter(used).is_ok());
+        }
     }
 
     #[test]

@@ -86,15 +86,24 @@ struct WorkerArgs {
     options: worker::Options,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     // Before there is a thread: this process may have been started to become another program, confined.
     sandbox::enter_if_asked();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start the threads of this process")?.block_on(run())
+    let runtime = runtime.context("cannot start the threads of this process");
+    runtime.and_then(|runtime| runtime.block_on(run(Cli::parse()))).unwrap_or_else(|error| {
+        eprintln!("Error: {}", told(&error));
+        ExitCode::FAILURE
+    })
 }
 
-async fn run() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
+/// An error for people: the causes in one line. Where in the program it came about is for who works on it, and not for everybody whose
+/// environment has RUST_BACKTRACE.
+fn told(error: &anyhow::Error) -> String {
+    if std::env::var_os("LOCKSTEP_BACKTRACE").is_some() { format!("{error:?}") } else { format!("{error:#}") }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // One provider for every TLS connection of the process; installing it twice is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match cli.command {

@@ -235,6 +235,62 @@ async fn applications_as_they_say_it() {
     assert!(said.out.contains("(application argocd/kustomized)"), "{}", said.out);
 }
 
+/// Each cluster has its own, often under the same name.
+#[tokio::test]
+async fn applications_of_one_name_are_each_compared() {
+    let shop = Shop::new().await;
+    let config =
+        |value: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: web}}\ndata: {{v: {value}}}\n");
+    let to = |cluster: &str| {
+        let source = format!("{{repoURL: 'https://forge.example/acme/gitops', path: envs/{cluster}}}");
+        application("web", &source).replace("name: in-cluster", &format!("name: {cluster}"))
+    };
+    shop.commit(&[
+        ("clusters/dev/web.yaml", &to("dev")),
+        ("clusters/prod/web.yaml", &to("prod")),
+        ("envs/dev/cm.yaml", &config("one")),
+        ("envs/prod/cm.yaml", &config("one")),
+    ]);
+    let changed =
+        |cluster: &str, place: &str| format!("argocd/web (to {cluster}/shop, in {place}) changed ConfigMap shop web");
+    for (clusters, value) in [(&["dev"][..], "two"), (&["prod"], "two"), (&["dev", "prod"], "three")] {
+        for cluster in clusters {
+            shop.write(&[(&format!("envs/{cluster}/cm.yaml"), &config(value))]);
+        }
+        shop.commit(&[]);
+        for paths in [&["clusters/dev", "clusters/prod"][..], &["clusters/prod", "clusters/dev"], &["-r", "clusters"]] {
+            let place =
+                |cluster: &str| if paths[0] == "-r" { "clusters".into() } else { format!("clusters/{cluster}") };
+            let want: Vec<String> = clusters.iter().map(|cluster| changed(cluster, &place(cluster))).collect();
+            assert_eq!(shop.changes(&[&["--revision", "HEAD~1"], paths].concat()), want, "{clusters:?} {paths:?}");
+        }
+        // Found by two paths, it is still one.
+        let twice = shop.changes(&["--revision", "HEAD~1", "clusters/dev", "clusters/dev/web.yaml"]);
+        let one = clusters.contains(&"dev").then(|| "argocd/web changed ConfigMap shop web".to_owned());
+        assert_eq!(twice, Vec::from_iter(one));
+    }
+    // Their own manifests, too.
+    shop.commit(&[("clusters/dev/web.yaml", &to("dev").replace("project: default", "project: team"))]);
+    assert_eq!(shop.changes(&["--revision", "HEAD~1", "-r", "clusters"]), ["changed Application argocd web"]);
+    shop.git(&["rm", "--quiet", "clusters/prod/web.yaml"]);
+    shop.commit(&[]);
+    let changes = shop.changes(&["--revision", "HEAD~1", "-r", "clusters"]);
+    assert_eq!(
+        changes,
+        ["removed Application argocd web", "argocd/web (to prod/shop, in clusters) removed ConfigMap shop web"]
+    );
+}
+
+/// What templates leave behind is no difference.
+#[tokio::test]
+async fn null_is_no_field() {
+    let shop = Shop::new().await;
+    shop.commit(&[("apps/a.yaml", DEPLOYMENT)]);
+    shop.commit(&[("apps/a.yaml", &DEPLOYMENT.replace("replicas: 2", "replicas: 2\n  strategy:\n  paused: null"))]);
+    let said = shop.diff(&["--revision", "HEAD~1", "apps"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "no difference\n"), "{}", said.err);
+}
+
 #[tokio::test]
 async fn what_is_not_committed() {
     let shop = Shop::new().await;

@@ -362,7 +362,9 @@ async fn expand_until_done(ctx: &Arc<Context>, state: &Arc<SetState>) {
             None => return,
             Some(error) if error.is_transient() => {
                 failures += 1;
-                tracing::warn!(application_set = %state.id, %error, "application_set.later: trying again");
+                if ctx.troubles.is_news(&error.to_string(), std::time::Instant::now()) {
+                    tracing::warn!(application_set = %state.id, %error, "application_set.later: trying again");
+                }
                 tokio::time::sleep(crate::reconcile::back_off(failures)).await;
             }
             Some(error) => {

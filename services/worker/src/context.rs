@@ -29,6 +29,7 @@ use crate::registry::{Managed, Registry};
 use crate::reports::ReportLog;
 use crate::tasks::Tasks;
 use crate::tracker::{CommitCheck, CommitKey, Concerned, Conclusion, Origin, Tracker, Verdict};
+use crate::troubles::Troubles;
 use crate::wanted::{self, Taken, Wanted};
 use crate::{AppId, intake};
 
@@ -77,6 +78,8 @@ pub struct Context {
     pub tracking: Tracking,
     /// What `argocd-cm` says.
     pub customizations: Current,
+    /// What was told of things that are away.
+    pub(crate) troubles: Troubles,
     /// What namespaces held when orphans were looked for.
     pub(crate) listed: Listed,
     /// Applications that wait for others.

@@ -29,7 +29,7 @@ use crate::customizations::CONFIG_MAP;
 use crate::queue::Merge as _;
 use crate::reconcile::compare::Comparison;
 use crate::reconcile::permit::{self, Permitted};
-use crate::reconcile::{Cause, Causes, Pass, Stop, compare, gate, plan, render, resolve};
+use crate::reconcile::{Cause, Causes, Pass, Stop, compare, discreet, gate, hooks, plan, preflight, render, resolve};
 use crate::{AppId, WorkerConfig, run, watches};
 
 /// The worker's Lease is called so, followed by the name of its cluster.
@@ -274,7 +274,8 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
     if let Some(policy) = &mut unhurried.spec.sync_policy {
         policy.automated = None;
     }
-    let comparison = Box::pin(compare::compare(&pass(unhurried), &desired)).await.map_err(told)?;
+    let mut comparison = Box::pin(compare::compare(&pass(unhurried), &desired)).await.map_err(told)?;
+    comparison.hooks_due = hooks::are_due(&asking, &desired);
     let states = plan::states(&comparison);
 
     let auto = (!manual && application.spec.automated().is_some()).then(|| {
@@ -286,6 +287,7 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
             revisions: &desired.commits,
             heals: None,
             failures: None,
+            hooks_due: comparison.hooks_due,
             now: Timestamp::now(),
         })
     });
@@ -302,6 +304,20 @@ async fn look(ctx: &Arc<Context>, application: Application, question: &Question)
             until: again_at.map(Time::from),
         },
         _ => decide(&asking, &permitted, &request, &plan, if manual { &question.by } else { "the sync policy" }),
+    };
+    let decision = match decision {
+        // As the worker finds out before it writes anything.
+        Decision::Allowed { by } => match preflight::refused(&asking, &plan, request.drift).await {
+            Ok(refused) => match preflight::sentence(&refused) {
+                Some(sentence) => {
+                    let sentence = discreet::told(&asking, &sentence).into_owned();
+                    Decision::Denied { sentence: format!("it would change nothing: {sentence}") }
+                }
+                None => Decision::Allowed { by },
+            },
+            Err(stop) => return Err(told(discreet::stop(&asking, stop))),
+        },
+        decision => decision,
     };
     let mut warnings: Vec<String> = desired.warnings.iter().map(|(_, message)| message.clone()).collect();
     let sandbox = ctx.renderer.sandbox();

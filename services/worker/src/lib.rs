@@ -34,6 +34,7 @@ mod term;
 pub mod timeline;
 pub mod tracker;
 pub mod tree;
+mod troubles;
 pub mod wanted;
 pub mod watches;
 mod ways;

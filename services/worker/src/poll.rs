@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
-use git::{Commit, Remote, RepositoryKey, RepositoryUrl, Revision};
+use git::{Commit, GitError, Remote, RepositoryKey, RepositoryUrl, Revision};
 use jiff::Timestamp;
 use rand::Rng as _;
 use resources::Application;
@@ -224,7 +224,7 @@ async fn moved(ctx: &Arc<Context>, places: &[(Tracked, Option<Commit>)]) -> Move
     let refs = match repository.remote_refs().await {
         Ok(refs) => refs,
         Err(error) => {
-            tracing::warn!(repository = %remote, %error, "poll.failed");
+            failed(ctx, &remote.url, &error);
             return moved;
         }
     };
@@ -239,7 +239,7 @@ async fn moved(ctx: &Arc<Context>, places: &[(Tracked, Option<Commit>)]) -> Move
             None => match repository.resolve(&revision).await {
                 Ok(resolved) => resolved.full_ref.map(|reference| (reference, resolved.commit)),
                 Err(error) => {
-                    tracing::warn!(repository = %remote, revision = place.revision, %error, "poll.failed");
+                    failed(ctx, &remote.url, &error);
                     None
                 }
             },
@@ -259,6 +259,12 @@ async fn handle(ctx: &Arc<Context>, url: &RepositoryUrl, moved: Moved) {
     for ((reference, tip), (head, by)) in moved {
         let delivery = delivery(ctx, url, &reference, &head, &tip);
         intake::handle_found(ctx, &delivery, &by).await;
+    }
+}
+
+fn failed(ctx: &Context, url: &RepositoryUrl, error: &GitError) {
+    if ctx.troubles.is_news(&format!("{url}: {error}"), Instant::now()) {
+        tracing::warn!(repository = %url, %error, "poll.failed");
     }
 }
 

@@ -1,12 +1,12 @@
 //! The applications of this cluster as the worker holds them: the newest object from the API server, what is wanted of each,
 //! and what the last reconcile left behind to make the next one cheap.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::heal::HealHistory;
 use render::Rendered;
-use resources::{Application, Object};
+use resources::{Application, Object, ObjectKey};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -59,6 +59,8 @@ pub struct State {
     pub refused: u32,
     /// Why the newest commit could not be rendered or is not permitted; what was rendered before still holds.
     pub broken: Option<(&'static str, String)>,
+    /// Objects of which an apply changed nothing although the comparison saw a difference: the API server is asked about them.
+    pub misjudged: HashSet<ObjectKey>,
     /// Why workloads are not well, and when that was asked for.
     pub causes: Option<Box<Causes>>,
     /// It left an object to another application that wants it too.
@@ -94,6 +96,8 @@ pub struct Desired {
     pub spec: String,
     /// What people should know about the render: condition type and message.
     pub warnings: Vec<(String, String)>,
+    /// It was made before the cluster knew all of its kinds, and is made anew next time.
+    pub open: bool,
 }
 
 impl Managed {
@@ -114,6 +118,7 @@ impl Managed {
                 failures: 0,
                 given_up: 0,
                 refused: 0,
+                misjudged: HashSet::new(),
                 broken: None,
                 causes: None,
                 shares: false,
@@ -219,6 +224,7 @@ fn is_other_work(before: &Application, after: &Application) -> bool {
     let orders = |application: &Application| {
         let mut annotations = application.metadata.annotations.clone().unwrap_or_default();
         annotations.remove(resources::annotations::WANTED);
+        annotations.remove(resources::annotations::HOOKS_RAN);
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         annotations
     };

@@ -184,6 +184,7 @@ fn with(house: &Household, cluster: Cluster, capabilities: Capabilities, trackin
         queue: Default::default(),
         metrics: house.metrics.clone(),
         capabilities: std::sync::Mutex::new(capabilities),
+        troubles: Default::default(),
         customizations: Default::default(),
         tracking,
         listed: Default::default(),

@@ -19,6 +19,8 @@ pub struct Site {
     pub cluster: Cluster,
     /// The cluster.
     pub plane: ControlPlane,
+    /// Where the worker serves metrics and reports: `http://127.0.0.1:PORT`.
+    pub admin: String,
 }
 
 /// A cluster that is ready for a worker: the CRDs and the namespace are there.

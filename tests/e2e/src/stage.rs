@@ -322,7 +322,8 @@ impl Setting<'_> {
 
     async fn site(&self, name: &str, plane: ControlPlane, cluster: Cluster) -> Result<Site> {
         let (arguments, ready) = self.worker(name, &plane, "data")?;
+        let admin = ready.trim_end_matches("/readyz").to_owned();
         let worker = self.start(&format!("worker-{name}"), arguments, Some(ready)).await?;
-        Ok(Site { name: name.to_owned(), worker, cluster, plane })
+        Ok(Site { name: name.to_owned(), worker, cluster, plane, admin })
     }
 }

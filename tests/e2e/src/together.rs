@@ -69,7 +69,8 @@ impl Together {
             ..LockstepOptions::default()
         };
         let worker = Lockstep::start(options).await?;
-        let site = Site { name: "dev".into(), worker, cluster, plane };
+        // Its workers serve no admin address.
+        let site = Site { name: "dev".into(), worker, cluster, plane, admin: String::new() };
         Ok(Self { site, passage, forge, receiver_url, finished: false, _folder: folder })
     }
 

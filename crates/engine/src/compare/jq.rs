@@ -1,30 +1,36 @@
 //! `jqPathExpressions` that are more than a plain path, run by jaq.
 //!
 //! An expression may come from anybody who may write an Application, so it must end soon and stay small. Three things see to that:
-//! only what selects is allowed, and nothing that defines, loops, calculates, builds text or objects or asks the world outside; of
-//! what remains, each step that can yield more than one value, or whose cost depends on a value's size, is counted with that size
-//! against a budget in proportion to the object; and regular expressions are those of the `regex` crate, which take linear time.
+//! only what ends by itself is allowed, and nothing that defines, loops, or asks the world outside; of what remains, each step that
+//! can yield more than one value, or whose cost depends on a value's size, is counted with that size against a budget in proportion
+//! to the object; and regular expressions are those of the `regex` crate, which take linear time.
 //!
-//! In one thing this is kinder than jq: where an object does not have the shape that the expression walks through (`.a[]` where
-//! there is no `.a`), nothing is selected, and that is no error.
+//! jaq itself knows no budget: what an expression defines, and all that its library defines by recursion, calls itself on the stack
+//! of the thread, as deep as it likes, and a thread without stack ends the process. So there is a list of what may be called, and
+//! the counters are put into the expression before it is compiled; evaluating it, with its paths, is jaq's.
+//!
+//! In two things this is kinder than jq: where an object does not have the shape that the expression walks through (`.a[]` where
+//! there is no `.a`), nothing is selected, and that is no error; and where a new value stands in the place of a path that is not
+//! there (`.a // {}`, `else null`), nothing is selected either.
+
+mod run;
 
 use std::cell::Cell;
 use std::fmt;
 use std::sync::LazyLock;
 
-use jaq_core::box_iter::box_once;
-use jaq_core::data::HasLut;
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::load::{Arena, File, Lexer, Loader, Parser};
-use jaq_core::native::{Fun, bome, v};
+use jaq_core::ops::Math;
 use jaq_core::path::{Opt, Part, Path};
-use jaq_core::{Compiler, Ctx, DataT, Error, Exn, Lut, Native, ValR, Vars};
+use jaq_core::{Compiler, Ctx, Error, Vars};
 use jaq_json::Val;
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize as _;
 use serde_json::Value;
 
+use self::run::{Counted, Run, natives, weigh};
 use super::places::Places;
 
 /// What an expression may be: longer ones, and deeper ones, are refused before they are read.
@@ -42,13 +48,13 @@ const STEPS_EACH: usize = 25;
 const MOST_STEPS: usize = 500_000;
 /// A step costs one more for so many operators, since a value goes through all of them.
 const OPERATORS_PER_STEP: usize = 10;
-/// Text counts like a value for each so many bytes; where a regular expression looks at it, each byte counts.
-const BYTES_PER_STEP: usize = 16;
 
 /// How the functions below are called inside a compiled expression; nobody can write these names.
 const TICK: &str = "lockstep_tick";
 const WEIGH: &str = "lockstep_weigh";
 const KEY: &str = "lockstep_key";
+const NUMBER: &str = "lockstep_number";
+const SUMMAND: &str = "lockstep_summand";
 const TEST: &str = "lockstep_test";
 const SELECTED: &str = "lockstep_selected";
 
@@ -259,7 +265,7 @@ fn check_size(expression: &str) -> Result<usize, String> {
                 match chars.next() {
                     None | Some('"') => break,
                     Some('\\') if chars.next() == Some('(') => {
-                        return Err("it builds text, by \\(…)".to_owned());
+                        return Err("it builds text, by \\(…); put it together with + instead".to_owned());
                     }
                     Some(_) => {}
                 }
@@ -317,6 +323,10 @@ impl<'s> Checked<'s> {
                 value(path, "a list", counted_out(Term::Arr(items.map(Box::new))))
             }
             Term::Neg(number) if matches!(*number, Term::Num(_)) => value(path, "a number", Term::Neg(number)),
+            Term::Neg(number) => {
+                let number = pipe(self.term(*number, false)?, call(NUMBER));
+                value(path, "a number", Term::Neg(number.into()))
+            }
             Term::BinOp(left, operator, right) => self.operation(*left, operator, *right, path),
             Term::TryCatch(body, catch) => {
                 let body = self.term(*body, path)?;
@@ -324,11 +334,14 @@ impl<'s> Checked<'s> {
                 Ok(Term::TryCatch(body.into(), catch.map(Box::new)))
             }
             Term::IfThenElse(branches, other) => {
+                // Where some branch is a path, those that are none select nothing.
+                let selects =
+                    branches.iter().any(|(_, then)| !is_new(then)) || other.as_deref().is_none_or(|o| !is_new(o));
                 let branches = branches
                     .into_iter()
-                    .map(|(condition, then)| Ok((self.term(condition, false)?, self.term(then, path)?)))
+                    .map(|(condition, then)| Ok((self.term(condition, false)?, self.alternative(then, path, selects)?)))
                     .collect::<Result<_, String>>()?;
-                let other = other.map(|other| self.term(*other, path)).transpose()?;
+                let other = other.map(|other| self.alternative(*other, path, selects)).transpose()?;
                 Ok(Term::IfThenElse(branches, other.map(Box::new)))
             }
             Term::Var(name) if self.variables.contains(&name) => value(path, name, counted_out(Term::Var(name))),
@@ -344,11 +357,39 @@ impl<'s> Checked<'s> {
                 Ok(if one { term } else { counted_out(term) })
             }
             Term::Call(name, args) => self.call(name, args, path),
-            Term::Neg(_) => Err("it calculates".to_owned()),
-            Term::Obj(_) => Err("it builds an object".to_owned()),
+            Term::Obj(fields) => {
+                let fields = fields.into_iter().map(|(name, field)| self.field(name, field));
+                value(path, "an object", counted_out(Term::Obj(fields.collect::<Result<_, String>>()?)))
+            }
             Term::Fold(name, ..) => Err(format!("{name} is not allowed")),
             Term::Label(..) | Term::Break(_) => Err("label and break are not allowed".to_owned()),
             Term::Def(..) => Err("def is not allowed".to_owned()),
+        }
+    }
+
+    /// What stands in for something else in a path: a path, or a new value, which is no place and so selects nothing.
+    fn alternative(&mut self, term: Term<&'s str>, path: bool, selects: bool) -> Checks<'s> {
+        if path && selects && is_new(&term) {
+            self.term(term, false)?;
+            return Ok(call("empty"));
+        }
+        self.term(term, path)
+    }
+
+    /// A field of a new object: `{a}`, `{$a}`, `{a: …}`, `{(…): …}`.
+    fn field(
+        &mut self,
+        name: Term<&'s str>,
+        field: Option<Term<&'s str>>,
+    ) -> Result<(Term<&'s str>, Option<Term<&'s str>>), String> {
+        match (&name, field) {
+            (Term::Str(None, parts), None) if parts.iter().all(|part| !matches!(part, StrPart::Term(_))) => {
+                Ok((name, None))
+            }
+            (Term::Var(variable), None) if self.variables.contains(variable) => Ok((name, None)),
+            (Term::Var(variable), None) => Err(format!("{variable} is not known")),
+            (_, None) => Err("it builds an object of what is neither a name nor a variable".to_owned()),
+            (_, Some(field)) => Ok((self.index(name)?, Some(self.term(field, false)?))),
         }
     }
 
@@ -361,7 +402,8 @@ impl<'s> Checked<'s> {
     ) -> Checks<'s> {
         let piped = matches!(operator, BinaryOp::Pipe(_));
         let (left, right) = match &operator {
-            BinaryOp::Pipe(None) | BinaryOp::Comma | BinaryOp::Alt => (self.term(left, path)?, self.term(right, path)?),
+            BinaryOp::Alt => (self.term(left, path)?, self.alternative(right, path, true)?),
+            BinaryOp::Pipe(None) | BinaryOp::Comma => (self.term(left, path)?, self.term(right, path)?),
             BinaryOp::Pipe(Some(Pattern::Var(name))) => {
                 let left = self.term(left, false)?;
                 self.variables.push(name);
@@ -380,7 +422,12 @@ impl<'s> Checked<'s> {
                 if short { (left, right) } else { (weighed(left), weighed(right)) }
             }
             BinaryOp::Pipe(Some(_)) => return Err("it takes values apart; name one variable behind as".to_owned()),
-            BinaryOp::Math(_) => return Err("it calculates".to_owned()),
+            BinaryOp::Math(how) => {
+                value(path, "what it calculates", Term::Id)?;
+                // What + puts together is as long as both.
+                let operand = call(if *how == Math::Add { SUMMAND } else { NUMBER });
+                (pipe(self.term(left, false)?, operand.clone()), pipe(self.term(right, false)?, operand))
+            }
             BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => {
                 return Err("it changes values, and what is to be ignored must be a path".to_owned());
             }
@@ -405,6 +452,9 @@ impl<'s> Checked<'s> {
     }
 
     fn call(&mut self, name: &'s str, args: Vec<Term<&'s str>>, path: bool) -> Checks<'s> {
+        if name == "getpath" {
+            return self.getpath(args, path);
+        }
         if name == "test" {
             value(path, CONDITION, Term::Id)?;
             return self.test(&args);
@@ -434,6 +484,21 @@ impl<'s> Checked<'s> {
             Gives::Value => counted_in(counted_out(term)),
             Gives::Places | Gives::PlacesIf => term,
         })
+    }
+
+    /// `getpath(["a", 0])` is `.a[0]`, for a path that is written out.
+    fn getpath(&mut self, args: Vec<Term<&'s str>>, path: bool) -> Checks<'s> {
+        let unknown = || "getpath takes one list of names and numbers".to_owned();
+        let Ok([Term::Arr(items)]) = <[Term<&str>; 1]>::try_from(args) else { return Err(unknown()) };
+        let (mut parts, mut left) = (Vec::new(), Vec::from_iter(items.map(|items| *items)));
+        while let Some(item) = left.pop() {
+            match item {
+                Term::BinOp(first, BinaryOp::Comma, second) => left.extend([*second, *first]),
+                item if is_literal(&item) => parts.push((Part::Index(item), Opt::Optional)),
+                _ => return Err(unknown()),
+            }
+        }
+        if parts.is_empty() { Ok(Term::Id) } else { self.term(Term::Path(Term::Id.into(), Path(parts)), path) }
     }
 
     /// `test("…")` and `test("…"; "i")`: compiled now, so that no expression is taken from the object.
@@ -506,6 +571,16 @@ fn weighed(term: Term<&str>) -> Term<&str> {
     pipe(term, call(WEIGH))
 }
 
+/// Whether a term makes a new value and is no path in whatever it looks at.
+fn is_new(term: &Term<&str>) -> bool {
+    match term {
+        Term::Num(_) | Term::Neg(_) | Term::Str(..) | Term::Arr(_) | Term::Obj(_) => true,
+        Term::Call(name, args) => args.is_empty() && matches!(*name, "true" | "false" | "null"),
+        Term::BinOp(left, BinaryOp::Alt | BinaryOp::Comma, right) => is_new(left) && is_new(right),
+        _ => false,
+    }
+}
+
 fn is_literal(term: &Term<&str>) -> bool {
     matches!(term, Term::Num(_) | Term::Neg(_) | Term::Str(..))
 }
@@ -518,178 +593,12 @@ fn counted_out(term: Term<&str>) -> Term<&str> {
 fn compile(body: Term<&str>) -> Option<jaq_core::Filter<Counted>> {
     let mut definitions: Vec<Def<&str>> = LIBRARY.clone();
     definitions.push(Def { name: SELECTED, args: Vec::new(), body });
-    let natives = jaq_std::base_funs().chain(jaq_json::funs()).filter(|(name, ..)| NATIVES.contains(name));
-    let natives = jaq_core::funs().chain(natives).chain(own_natives());
+    let allowed = jaq_std::base_funs().chain(jaq_json::funs()).filter(|(name, ..)| NATIVES.contains(name));
+    let natives = jaq_core::funs().chain(allowed).chain(natives());
     let program = format!("path({SELECTED})");
     let arena = Arena::default();
     let modules = Loader::new(definitions).load(&arena, File { code: &*program, path: () }).ok()?;
     Compiler::default().with_funs(natives).compile(modules).ok()
-}
-
-/// jaq's data for a run in which steps are counted.
-struct Counted;
-
-impl DataT for Counted {
-    type V<'a> = Val;
-    type Data<'a> = Run<'a>;
-}
-
-#[derive(Clone)]
-struct Run<'a> {
-    lut: &'a Lut<Counted>,
-    /// Steps that are left.
-    left: &'a Cell<usize>,
-    regexes: &'a [Regex],
-}
-
-impl<'a> HasLut<'a, Counted> for Run<'a> {
-    fn lut(&self) -> &'a Lut<Counted> {
-        self.lut
-    }
-}
-
-impl Run<'_> {
-    fn spend(&self, steps: usize) -> Result<(), String> {
-        let left = self.left.get().saturating_sub(steps);
-        self.left.set(left);
-        if left == 0 { Err("it takes too many steps on this object".to_owned()) } else { Ok(()) }
-    }
-
-    /// Counts a value with what is directly in it.
-    fn count(&self, value: &Val) -> Result<(), Error<Val>> {
-        let size = match value {
-            Val::TStr(text) | Val::BStr(text) => text.len() / BYTES_PER_STEP,
-            Val::Arr(items) => items.len(),
-            Val::Obj(map) => map.len(),
-            _ => 0,
-        };
-        self.spend(1 + size).map_err(Error::str)
-    }
-
-    /// Counts a value with all that is in it.
-    fn weigh(&self, value: &Val) -> Result<(), Error<Val>> {
-        let mut left = self.left.get();
-        weigh(value, &mut left);
-        self.left.set(left);
-        self.spend(1).map_err(Error::str)
-    }
-}
-
-/// Takes the size of a value from what is left.
-fn weigh(value: &Val, left: &mut usize) {
-    let own = match value {
-        Val::TStr(text) | Val::BStr(text) => 1 + text.len() / BYTES_PER_STEP,
-        _ => 1,
-    };
-    *left = left.saturating_sub(own);
-    match value {
-        Val::Arr(items) => {
-            for item in items.iter() {
-                if *left == 0 {
-                    return;
-                }
-                weigh(item, left);
-            }
-        }
-        Val::Obj(map) => {
-            for (key, value) in map.iter() {
-                if *left == 0 {
-                    return;
-                }
-                weigh(key, left);
-                weigh(value, left);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn own_natives() -> impl Iterator<Item = Fun<Counted>> {
-    let tick = Native::<Counted>::new(|cv| box_once(cv.0.data().count(&cv.1).map(|()| cv.1).map_err(Exn::from)))
-        .with_paths(|cv| box_once(cv.0.data().count(&cv.1.0).map(|()| cv.1).map_err(Exn::from)));
-    let weigh = Native::<Counted>::new(|cv| bome(cv.0.data().weigh(&cv.1).map(|()| cv.1)));
-    let key = Native::<Counted>::new(|cv| {
-        bome(match cv.1 {
-            Val::TStr(_) | Val::Num(_) => Ok(cv.1),
-            _ => Err(Error::str("an index must be a text or a number")),
-        })
-    });
-    let test = Native::<Counted>::new(|mut cv| {
-        let number = cv.0.pop_var();
-        bome(test(cv.0.data(), &cv.1, &number))
-    });
-    let has = Native::<Counted>::new(|mut cv| {
-        let key = cv.0.pop_var();
-        bome(match (&cv.1, &key) {
-            (Val::Obj(map), Val::TStr(_)) => Ok(map.contains_key(&key).into()),
-            (Val::Arr(items), Val::Num(index)) => {
-                Ok(index.as_isize().is_some_and(|index| usize::try_from(index).is_ok_and(|at| at < items.len())).into())
-            }
-            _ => Err(Error::str("has asks an object for a field, or a list for an index")),
-        })
-    });
-    let contains = Native::<Counted>::new(|mut cv| {
-        let part = cv.0.pop_var();
-        bome(contains(cv.0.data(), &cv.1, &part).map(Val::from))
-    });
-    [
-        (TICK, v(0), tick),
-        (WEIGH, v(0), weigh),
-        (KEY, v(0), key),
-        (TEST, v(1), test),
-        ("has", v(1), has),
-        ("contains", v(1), contains),
-    ]
-    .into_iter()
-}
-
-fn test(run: &Run<'_>, value: &Val, number: &Val) -> ValR<Val> {
-    let Val::TStr(text) = value else { return Err(Error::str("test wants a text")) };
-    let Ok(text) = std::str::from_utf8(text) else { return Err(Error::str("test wants a text")) };
-    let index = match number {
-        Val::Num(number) => number.as_isize().and_then(|number| usize::try_from(number).ok()),
-        _ => None,
-    };
-    let regex = index.and_then(|index| run.regexes.get(index)).ok_or_else(|| Error::str("test has no expression"))?;
-    run.spend(text.len()).map_err(Error::str)?;
-    Ok(regex.is_match(text).into())
-}
-
-/// Whether a value has another one in it, as jq means it. Each pair that is looked at is a step.
-fn contains(run: &Run<'_>, value: &Val, part: &Val) -> Result<bool, Error<Val>> {
-    run.count(part)?;
-    run.count(value)?;
-    Ok(match (value, part) {
-        (Val::TStr(value), Val::TStr(part)) => match (std::str::from_utf8(value), std::str::from_utf8(part)) {
-            (Ok(value), Ok(part)) => value.contains(part),
-            _ => value == part,
-        },
-        (Val::Arr(value), Val::Arr(part)) => {
-            for part in part.iter() {
-                let mut found = false;
-                for value in value.iter() {
-                    found |= contains(run, value, part)?;
-                    if found {
-                        break;
-                    }
-                }
-                if !found {
-                    return Ok(false);
-                }
-            }
-            true
-        }
-        (Val::Obj(value), Val::Obj(part)) => {
-            for (key, part) in part.iter() {
-                let Some(value) = value.get(key) else { return Ok(false) };
-                if !contains(run, value, part)? {
-                    return Ok(false);
-                }
-            }
-            true
-        }
-        (value, part) => value == part,
-    })
 }
 
 #[cfg(test)]

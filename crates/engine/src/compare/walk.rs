@@ -40,7 +40,14 @@ impl<'a> Walker<'a> {
     pub(super) fn value(&mut self, here: &Here<'_, 'a>, desired: &Value, live: Option<&'a Value>) {
         match (desired, live) {
             (Value::Null, None) => {}
-            (Value::Null, Some(live)) => self.extra(here, live, false),
+            (Value::Null, Some(live)) => {
+                // Nulls that mean nothing are taken out before; what this one means, the schema of a custom resource says.
+                let open = !self.exact && !self.nature.builtin && here.path.top() != Some("metadata");
+                if open && !here.inside && !live.is_null() {
+                    return self.doubt(here.path);
+                }
+                self.extra(here, live, false);
+            }
             (desired, None | Some(Value::Null)) => self.absent(here, desired),
             (Value::Object(desired), Some(Value::Object(live))) => self.map(here, desired, live),
             (Value::Array(desired), Some(Value::Array(live))) => self.list(here, desired, live),

@@ -166,6 +166,7 @@ async fn commit(work: &Path, mirrors: &Path, cases: &[Case], canaries: &Canaries
         root: mirrors.to_owned(),
         credentials: Arc::new(NoCredentials),
         fetch_timeout: Duration::from_secs(30),
+        stall_timeout: Duration::from_secs(60),
         max_repository_bytes: 1 << 30,
         allow_local: true,
     })

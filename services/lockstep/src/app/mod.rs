@@ -80,7 +80,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
 /// Where 1 is an answer, what went wrong is a 2.
 pub fn or_two(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
-        eprintln!("Error: {error:#}");
+        eprintln!("Error: {}", crate::told(&error));
         ExitCode::from(2)
     })
 }

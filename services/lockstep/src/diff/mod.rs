@@ -2,6 +2,7 @@
 
 mod changes;
 mod checkout;
+mod names;
 mod report;
 mod units;
 
@@ -132,8 +133,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         kube_version: args.kube_version,
         api_versions: args.api_versions.into(),
     };
-    let (before, after) = tokio::try_join!(bench.render(&from, &paths), bench.render(&to, &paths))?;
+    let (mut before, mut after) = tokio::try_join!(bench.render(&from, &paths), bench.render(&to, &paths))?;
     bench.renderer.flush().await;
+    names::shorten([&mut before, &mut after]);
     if let Some(path) = before.absent.intersection(&after.absent).next() {
         bail!("there is no {path}, neither in {from} nor in {to}");
     }

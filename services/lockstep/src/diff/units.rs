@@ -1,16 +1,18 @@
 //! From paths to objects, on one side: what a path renders to, and the Applications among it as their own settings say.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
+use engine::nulls;
 use futures::{StreamExt as _, TryStreamExt as _};
 use git::{EntryKind, RepositoryKey, RepositoryUrl};
 use render::{RenderRequest, Renderer, SourceAt};
-use resources::{Application, ApplicationSource, Object, ObjectKey};
+use resources::{Application, ApplicationSource, Object, ObjectKey, SecretValues};
 
 use super::checkout::{Checkout, Fixed, Side};
+use super::names;
 
 /// Renders that are prepared at the same time; the renderer itself says how many programs run.
 const PARALLEL: usize = 16;
@@ -25,7 +27,7 @@ const GROUP: &str = "argoproj.io";
 pub enum Unit {
     /// A folder or file, from the root of the repository.
     Path(String),
-    /// An Application, as NAMESPACE/NAME or NAME.
+    /// An Application, as NAMESPACE/NAME or NAME, and with more where that is not enough ([`names`]).
     Application(String),
 }
 
@@ -51,6 +53,8 @@ pub struct Rendered {
     pub absent: BTreeSet<String>,
     /// What is left out, as sentences.
     pub notes: BTreeSet<String>,
+    /// The Applications among the units: name, and name as the unit has it.
+    pub applications: BTreeSet<(String, String)>,
 }
 
 /// With what it is rendered.
@@ -90,9 +94,8 @@ impl Bench {
                 None => drop(done.absent.insert(path.clone())),
             }
         }
-        let mut seen: HashSet<Unit> = HashSet::new();
+        let mut found = Applications::default();
         while !works.is_empty() {
-            works.retain(|(unit, _)| seen.insert(unit.clone()));
             let rendering = works.drain(..).map(|(unit, work)| async move {
                 let objects = self.objects(side, &unit, &work).await;
                 let objects = objects.with_context(|| format!("cannot render {unit} at {side}"))?;
@@ -104,7 +107,7 @@ impl Bench {
                 let Some(objects) = objects else { continue };
                 for object in objects.iter().filter(|object| object.group() == GROUP) {
                     match object.kind() {
-                        "Application" => works.push(application(object, &unit, side)?),
+                        "Application" => works.extend(found.add(object, &unit, side)?),
                         "ApplicationSet" => {
                             let key = object.key();
                             done.notes.insert(format!("{key} is compared itself; what it makes is not expanded"));
@@ -119,6 +122,7 @@ impl Bench {
                 done.units.insert(unit, by_key(objects, namespace));
             }
         }
+        done.applications = found.names;
         Ok(done)
     }
 
@@ -138,7 +142,14 @@ impl Bench {
                 (request, notes)
             }
         };
-        let rendered = self.renderer.render(&request).await?;
+        let rendered = match self.renderer.render(&request).await {
+            Ok(rendered) => rendered,
+            Err(error) => {
+                // What a chart is given may be a password, and what fails may quote it.
+                let given = SecretValues::of_sources(request.sources.iter().map(|source| &source.source));
+                bail!("{}", given.mask(&format!("{:#}", anyhow::Error::from(error))));
+            }
+        };
         notes.extend(rendered.warnings.iter().map(|warning| format!("{unit}: {}", warning.message)));
         Ok((Some(rendered.objects.clone()), notes))
     }
@@ -232,12 +243,36 @@ fn read(side: &Side, path: &str) -> anyhow::Result<Vec<Object>> {
     Ok(render::objects(text)?)
 }
 
-fn application(object: &Object, found_in: &Unit, side: &Side) -> anyhow::Result<(Unit, Work)> {
-    let key = object.key();
-    let name = if key.namespace.is_empty() { key.name.clone() } else { format!("{}/{}", key.namespace, key.name) };
-    let parsed = Application::parse(object.0.clone())
-        .map_err(|invalid| anyhow!("application {name} of {found_in} is not valid at {side}: {invalid}"))?;
-    Ok((Unit::Application(name), Work::Application(Box::new(parsed))))
+/// The Applications of one side, each once however often it is come upon.
+#[derive(Default)]
+struct Applications {
+    /// By name, and then the very same manifest: it is found by two paths.
+    known: HashMap<String, Vec<Object>>,
+    names: BTreeSet<(String, String)>,
+}
+
+impl Applications {
+    fn add(&mut self, object: &Object, found_in: &Unit, side: &Side) -> anyhow::Result<Option<(Unit, Work)>> {
+        let key = object.key();
+        let name = if key.namespace.is_empty() { key.name.clone() } else { format!("{}/{}", key.namespace, key.name) };
+        let known = self.known.entry(name.clone()).or_default();
+        if known.contains(object) {
+            return Ok(None);
+        }
+        known.push(object.clone());
+        let parsed = Application::parse(object.0.clone())
+            .map_err(|invalid| anyhow!("application {name} of {found_in} is not valid at {side}: {invalid}"))?;
+        let whole = names::whole(&name, &parsed.spec.destination, found_in);
+        let mut number = 0;
+        let whole = loop {
+            let whole = names::numbered(&whole, number);
+            if self.names.insert((name.clone(), whole.clone())) {
+                break whole;
+            }
+            number += 1;
+        };
+        Ok(Some((Unit::Application(whole), Work::Application(Box::new(parsed)))))
+    }
 }
 
 /// The sources that are in this repository and need no other one, and what is said of the others.
@@ -292,6 +327,10 @@ fn references(source: &ApplicationSource) -> impl Iterator<Item = &str> {
         .filter(|name| !name.starts_with("ARGOCD_") && !name.starts_with('{'))
 }
 
+fn is_application(object: &Object) -> bool {
+    object.group() == GROUP && object.kind() == "Application"
+}
+
 fn by_key(objects: Vec<Object>, namespace: &str) -> BTreeMap<Key, Object> {
     let text =
         |object: &Object, pointer: &str| object.at(pointer).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
@@ -301,7 +340,11 @@ fn by_key(objects: Vec<Object>, namespace: &str) -> BTreeMap<Key, Object> {
         .map(|object| (text(object, "/spec/group"), text(object, "/spec/names/kind")))
         .collect();
     let mut found = BTreeMap::new();
-    for object in objects {
+    let schemas: Vec<Object> = objects.iter().filter(|object| object.defines().is_some()).cloned().collect();
+    for mut object in objects {
+        let brought = schemas.iter().find(|definition| definition.defines() == Some((object.group(), object.kind())));
+        let schema = brought.and_then(|definition| nulls::schema_of(definition, object.version()));
+        nulls::drop_nulls(&mut object, schema);
         let mut key = object.key();
         let cluster =
             is_cluster_scoped(&key.group, &key.kind) || definitions.contains(&(key.group.clone(), key.kind.clone()));
@@ -313,9 +356,11 @@ fn by_key(objects: Vec<Object>, namespace: &str) -> BTreeMap<Key, Object> {
         let mut number = 0;
         if key.name.is_empty() {
             key.name = text(&object, "/metadata/generateName") + "*";
+        }
+        // Of an object that occurs several times, the last one counts. Applications of one name are for several clusters.
+        if key.name.ends_with('*') || is_application(&object) {
             number = found.range((key.clone(), 0)..=(key.clone(), usize::MAX)).count();
         }
-        // Of an object that occurs several times, the last one counts.
         found.insert((key, number), object);
     }
     found

@@ -1,11 +1,8 @@
 //! *Apply*: carries out a plan that was approved, wave by wave; each wave waits until the one before it is healthy.
 
-use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Applied, ApplyOptions, ClusterError, DeleteOptions, Validate};
-use engine::compare::respecting;
 use engine::gate::Approved;
 use engine::ownership::owner_of;
 use engine::plan::{
@@ -18,7 +15,7 @@ use resources::{Object, ObjectKey, Operation, OperationPhase, ResourceResult, Re
 use serde_json::json;
 
 use super::plan::Request;
-use super::{ARGO_CD, Pass, Stop, back_off, gate, preflight, report, settle, shared, status};
+use super::{ARGO_CD, Pass, Stop, back_off, discreet, gate, preflight, report, settle, shared, status, written};
 use crate::context::application_key;
 
 /// So many requests of one operation are under way at once.
@@ -69,7 +66,7 @@ impl Performed {
 impl Performed {
     /// It repaired what had drifted, which is said with who had changed it.
     pub fn tell_healed(&mut self, drifted: String) {
-        if self.failure.is_none() {
+        if self.failure.is_none() && self.created + self.changed + self.pruned > 0 {
             self.message = format!("healed drift: {drifted}");
             self.healed = Some(drifted);
         }
@@ -90,6 +87,8 @@ struct Work<'a, 'p> {
     created: u32,
     changed: u32,
     pruned: u32,
+    /// What was written and was so already.
+    unchanged: Vec<ObjectKey>,
 }
 
 /// Carries out the plan. Errors are for what ends the pass; what the cluster refuses is the operation's result.
@@ -110,8 +109,9 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
         created: 0,
         changed: 0,
         pruned: 0,
+        unchanged: Vec::new(),
     };
-    let permitted = work.preflight(plan).await;
+    let permitted = work.preflight(request, plan).await;
     let begun = permitted.is_ok();
     let outcome = if begun { work.waves(plan).await } else { permitted };
     if let Err(stop @ (Stop::Later(_) | Stop::Superseded)) = outcome {
@@ -131,10 +131,14 @@ pub async fn apply(pass: &Pass<'_>, request: &Request, approved: &Approved) -> R
     pass.ctx.metrics.applied.inc_by(u64::from(work.created + work.changed));
     pass.ctx.metrics.pruned.inc_by(u64::from(work.pruned));
     if request.drift && failure.is_none() {
-        pass.ctx.metrics.healed.inc();
-        let healed: Vec<ObjectKey> = plan.steps().map(|step| step.key.clone()).collect();
+        let mut healed: Vec<ObjectKey> = plan.steps().map(|step| step.key.clone()).collect();
+        healed.retain(|key| !work.unchanged.contains(key));
+        if !healed.is_empty() {
+            pass.ctx.metrics.healed.inc();
+        }
         pass.managed.state().heals.healed(&healed, Timestamp::now());
     }
+    work.learn();
     let message =
         if work.dry_run { "successfully dry-run".to_owned() } else { "successfully synced (all tasks run)".to_owned() };
     Ok(Performed {
@@ -210,12 +214,23 @@ async fn announced(pass: &Pass<'_>, mut patch: serde_json::Value) -> Result<Obje
 }
 
 impl Work<'_, '_> {
+    /// An apply that changed nothing says that there was no difference, whatever the comparison thought: the API server is asked about
+    /// these from now on.
+    fn learn(&self) {
+        if self.dry_run || self.unchanged.is_empty() {
+            return;
+        }
+        let mut state = self.pass.managed.state();
+        state.misjudged.extend(self.unchanged.iter().cloned());
+        // What has not changed is not compared again, and the answer would stay.
+        state.compared = None;
+    }
+
     /// Nothing is begun that is known not to end well.
-    async fn preflight(&mut self, plan: &Plan) -> Result<(), Stop> {
-        let refused = preflight::refused(self.pass, plan).await?;
-        let Some((_, first)) = refused.first() else { return Ok(()) };
-        let more = if refused.len() > 1 { format!(" (and {} more)", refused.len() - 1) } else { String::new() };
-        let sentence = format!("nothing was changed: {first}{more}");
+    async fn preflight(&mut self, request: &Request, plan: &Plan) -> Result<(), Stop> {
+        let refused = preflight::refused(self.pass, plan, request.drift || self.dry_run).await?;
+        let Some(sentence) = preflight::sentence(&refused) else { return Ok(()) };
+        let sentence = format!("nothing was changed: {sentence}");
         for (key, sentence) in refused {
             let result = status::result(&key, "", ResultCode::SyncFailed, sentence, &Phase::Sync.to_string());
             self.results.push(result);
@@ -310,6 +325,8 @@ impl Work<'_, '_> {
                         self.created += 1;
                     } else if applied.changed {
                         self.changed += 1;
+                    } else if step.hook.is_none() {
+                        self.unchanged.push(step.key.clone());
                     }
                     let done = match (step.hook.is_some(), applied.created, applied.changed) {
                         (true, ..) => "hook started",
@@ -536,6 +553,7 @@ impl Work<'_, '_> {
                 if self.dry_run { Ok(()) } else { self.settled(wave).await }
             };
             if let Err(stop) = Box::pin(ran).await {
+                let stop = discreet::stop(self.pass, stop);
                 tracing::warn!(?stop, "apply.sync_fail_hook_failed");
             }
         }
@@ -589,20 +607,6 @@ fn tier(key: &ObjectKey) -> u8 {
     }
 }
 
-/// The object as it is sent: where ignored differences are respected, with the live object's values in their places.
-pub(super) async fn as_written<'o>(
-    pass: &Pass<'_>,
-    step: &Step,
-    object: &'o Object,
-) -> Result<Cow<'o, Object>, ClusterError> {
-    let Some(live) = pass.ctx.live.get(&step.key).filter(|_| step.options.respect_ignore_differences) else {
-        return Ok(Cow::Borrowed(object));
-    };
-    // Of a Secret's values the store has only digests.
-    let whole = if object.is_secret() { pass.ctx.cluster.get(&step.key).await?.map(Arc::new) } else { Some(live) };
-    Ok(whole.map_or(Cow::Borrowed(object), |live| Cow::Owned(respecting(object, &live, pass.rules()))))
-}
-
 async fn delete_patiently<'s>(
     pass: &Pass<'_>,
     step: &'s Step,
@@ -629,7 +633,7 @@ async fn perform(pass: &Pass<'_>, step: &Step, Manner { dry_run, asks }: Manner)
         return Err(ClusterError::Config(format!("the plan has no manifest for {}", step.key)));
     };
     let live = pass.ctx.live.get(&step.key);
-    let object = &*as_written(pass, step, object).await?;
+    let object = &*written::as_written(pass, step, object).await?;
     // Whoever applied it before us: what Git drops shall go, although they own it.
     let predecessors: Vec<String> =
         step.options.migrate_from.iter().flat_map(|manager| [manager.clone(), ARGO_CD.to_owned()]).collect();
@@ -657,7 +661,7 @@ async fn perform(pass: &Pass<'_>, step: &Step, Manner { dry_run, asks }: Manner)
             remove(pass, step, dry_run).await?;
             cluster.apply(object, &options).await
         }
-        _ => match cluster.apply(object, &options).await {
+        _ => match written::apply(cluster, object, live.as_deref(), &options).await {
             // Only for what cannot be changed in place; a refusal by a policy would refuse the new object, too.
             Err(
                 error @ (ClusterError::Immutable { .. } | ClusterError::Invalid { .. } | ClusterError::Conflict { .. }),

@@ -13,7 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use resources::{Object, ObjectKey, SyncStatus, annotations, option};
 
 use super::render::spec_hash;
-use super::{Cause, Pass, Stop, shared};
+use super::{Cause, Pass, Stop, hooks, shared};
 use crate::customizations::Settings;
 use crate::registry::Desired;
 
@@ -74,13 +74,15 @@ pub struct Comparison {
     out: BTreeSet<usize>,
     /// How well it is.
     pub health: Health,
+    /// It has nothing but hooks, and these have not run as they are now.
+    pub hooks_due: bool,
 }
 
 impl Comparison {
     fn new(resources: Vec<Arc<Resource>>) -> Self {
         let health = aggregated(&resources);
         let out = (0..resources.len()).filter(|&place| is_out(&resources[place])).collect();
-        Self { resources: Arc::new(resources), out, health }
+        Self { resources: Arc::new(resources), out, health, hooks_due: false }
     }
 
     /// One object is another one now.
@@ -95,7 +97,7 @@ impl Comparison {
 
     /// In sync or not.
     pub fn sync(&self) -> SyncStatus {
-        if self.out.is_empty() { SyncStatus::Synced } else { SyncStatus::OutOfSync }
+        if self.out.is_empty() && !self.hooks_due { SyncStatus::Synced } else { SyncStatus::OutOfSync }
     }
 
     /// Judges the application again, after more is known of an object's health.
@@ -116,7 +118,9 @@ impl Comparison {
 
     /// The first object that is out of sync and how, in a sentence.
     pub fn first_difference(&self) -> String {
-        let Some(first) = self.out().next() else { return String::new() };
+        let Some(first) = self.out().next() else {
+            return if self.hooks_due { hooks::NOT_RUN.to_owned() } else { String::new() };
+        };
         match &first.difference {
             _ if first.requires_pruning => format!("{} is not in Git", first.key),
             Some(difference) => format!("{} {difference}", first.key),
@@ -149,7 +153,7 @@ impl Comparison {
     #[cfg(test)]
     pub(crate) fn for_test(sync: SyncStatus, status: resources::HealthStatus, message: &str) -> Self {
         let out = BTreeSet::from_iter((sync == SyncStatus::OutOfSync).then_some(0));
-        Self { resources: Arc::default(), out, health: Health::new(status, message) }
+        Self { resources: Arc::default(), out, health: Health::new(status, message), hooks_due: false }
     }
 }
 
@@ -410,6 +414,8 @@ async fn unowned(pass: &Pass<'_>, desired: &Desired) -> Result<(HashMap<ObjectKe
 fn may_be_unowned(pass: &Pass<'_>, object: &Object) -> bool {
     let spec = &pass.application.spec;
     spec.automated().is_none()
+        // What a sync failed to take over is still there.
+        || pass.scope.failed
         || is_rewritten(spec.sync_options().iter().map(String::as_str))
         || object.annotation(annotations::SYNC_OPTIONS).is_some_and(|own| is_rewritten(own.split(',')))
 }
@@ -446,7 +452,7 @@ async fn compare_one(
     };
     let mut difference = differ(desired_as_held, live.as_deref(), rules);
     if let Some(live) = &live
-        && is_asked(pass, desired, live, &difference)
+        && (is_asked(pass, desired, live, &difference) || is_misjudged(pass, &key, &difference))
     {
         difference = predicted(pass, desired_as_held, live, rules, difference).await?;
     }
@@ -480,6 +486,11 @@ fn is_asked(pass: &Pass<'_>, desired: &Object, live: &Object, structural: &Diffe
     // Of another version than the live object's not even a field that differs is certain.
     let other_version = desired.version() != live.version();
     !structural.is_certainly_empty() && (!heals || structural.is_empty() || other_version)
+}
+
+/// Whether the structural comparison was wrong about this object before.
+fn is_misjudged(pass: &Pass<'_>, key: &ObjectKey, structural: &Difference) -> bool {
+    !structural.is_certainly_empty() && pass.managed.state().misjudged.contains(key)
 }
 
 fn options<'p>(pass: &'p Pass<'_>) -> Option<&'p str> {

@@ -11,9 +11,11 @@ pub mod bearing;
 pub mod cancel;
 pub mod compare;
 pub mod delete;
+pub mod discreet;
 pub mod drift;
 pub mod explain;
 pub mod gate;
+pub mod hooks;
 pub mod orphans;
 pub mod permit;
 pub mod plan;
@@ -24,10 +26,11 @@ pub mod resolve;
 pub mod settle;
 pub mod shared;
 pub mod status;
+pub mod written;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::Cluster;
 use engine::compare::CompareRules;
@@ -189,6 +192,8 @@ struct Scope {
     compared: bool,
     /// It is about these commits, which somebody asked for, and no others.
     only: Option<Vec<String>>,
+    /// The last sync failed: what it would have taken over is looked for.
+    failed: bool,
 }
 
 impl<'a> Pass<'a> {
@@ -309,7 +314,7 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
         managed.state().rendered_once = true;
         return Box::pin(report::skipped(&pass)).await;
     }
-    let outcome = steps(&mut pass).await;
+    let outcome = steps(&mut pass).await.map_err(|stop| discreet::stop(&pass, stop));
     managed.state().rendered_once = true;
     match outcome {
         Ok(done) => Box::pin(report::done(&pass, done)).await,
@@ -321,7 +326,11 @@ pub async fn reconcile(ctx: &Arc<Context>, id: &AppId, causes: &Causes) {
         }
         Err(Stop::Later(sentence)) => {
             let failures = managed.failed_again();
-            tracing::warn!(%sentence, failures, "reconcile.later: trying again");
+            if ctx.troubles.is_news(&sentence, Instant::now()) {
+                tracing::warn!(%sentence, failures, "reconcile.later: trying again");
+            } else {
+                tracing::debug!(%sentence, failures, "reconcile.later: trying again");
+            }
             Box::pin(report::progress(&pass, &sentence)).await;
             if failures == TROUBLED {
                 Box::pin(report::troubled(&pass, &sentence)).await;
@@ -372,7 +381,9 @@ async fn operate(pass: &mut Pass<'_>, permitted: &Permitted) -> Result<Done, Sto
     pass.writer = gate::writer(pass, permitted.project())?;
     let desired = desired(pass, permitted).await?;
     pass.timeline.mark("rendered");
-    let comparison = Box::pin(compare::compare(pass, &desired)).await?;
+    pass.scope.failed = pass.managed.state().refused > 0 || has_failed(&pass.application);
+    let mut comparison = Box::pin(compare::compare(pass, &desired)).await?;
+    comparison.hooks_due = hooks::are_due(pass, &desired);
     pass.scope.compared = true;
     pass.timeline.mark("compared");
     let waiting = held_by_a_pin(pass);
@@ -428,7 +439,10 @@ async fn operate(pass: &mut Pass<'_>, permitted: &Permitted) -> Result<Done, Sto
     }
     pass.timeline.mark("applied");
     if !performed.dry_run {
+        pass.scope.failed = performed.failure.is_some();
+        let due = done.comparison.hooks_due && (performed.failure.is_some() || performed.selective);
         done.comparison = Box::pin(compare::compare(pass, &done.desired)).await?;
+        done.comparison.hooks_due = due;
     }
     done.operation = Some(performed);
     Ok(done)
@@ -458,6 +472,11 @@ async fn desired(pass: &mut Pass<'_>, permitted: &Permitted) -> Result<Arc<Desir
     }
     pass.managed.state().rendered_once = true;
     Ok(desired)
+}
+
+fn has_failed(application: &Application) -> bool {
+    let last = application.status.as_ref().and_then(|status| status.operation_state.as_ref());
+    last.is_some_and(|last| last.phase.is_final() && !last.phase.is_success())
 }
 
 /// A commit that is wanted of an application that is pinned to another one has to wait, however well the application is.

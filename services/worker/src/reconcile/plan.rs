@@ -16,7 +16,7 @@ use resources::{
 };
 
 use super::compare::{Comparison, Resource};
-use super::{Cause, Causes, Pass, Stop};
+use super::{Cause, Causes, Pass, Stop, hooks};
 use crate::registry::Desired;
 
 /// An operation that somebody, or the sync policy, asks for.
@@ -174,6 +174,8 @@ pub fn request(pass: &Pass<'_>, desired: &Desired, states: &[ResourceState], syn
     // An automated operation that a kill interrupted is decided again, so it must not stand in its own way.
     let whole = without_interrupted(application);
     let now = Timestamp::now();
+    // Nothing else is out of sync then.
+    let hooks_due = hooks::are_due(pass, desired);
     let (decision, failures) = {
         let mut state = pass.managed.state();
         let drifts: Vec<Drift<'_>> = states
@@ -191,6 +193,7 @@ pub fn request(pass: &Pass<'_>, desired: &Desired, states: &[ResourceState], syn
             revisions: &desired.commits,
             heals: Some(&state.heals),
             failures: Some(state.refused),
+            hooks_due,
             now,
         });
         (decision, state.refused)

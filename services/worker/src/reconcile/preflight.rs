@@ -1,6 +1,6 @@
-//! What can be known before the first write: kinds that nobody serves, and, where an operation has several waves or hooks, what
+//! What can be known before the first write: kinds that nobody serves, and, where an operation writes more than one object, what
 //! the API server refuses. A release that cannot be completed is better not begun: no migration runs for a Deployment that is not
-//! valid.
+//! valid, and no ConfigMap changes beside it. One object alone is written at once: its answer is as good.
 
 use std::collections::HashSet;
 
@@ -9,25 +9,35 @@ use engine::plan::{Action, Plan, Step};
 use futures::{StreamExt as _, stream};
 use resources::{Object, ObjectKey};
 
-use super::apply::as_written;
-use super::{Pass, Stop};
+use super::{Pass, Stop, written};
 
 /// So many dry runs of one operation are under way at once.
 const PARALLEL: usize = 16;
 
-/// What is refused: the objects and why.
-pub async fn refused(pass: &Pass<'_>, plan: &Plan) -> Result<Vec<(ObjectKey, String)>, Stop> {
+/// What is refused: the objects and why. What is `known` was written before as it is (a repair), or is only tried anyway: then nobody
+/// asks beforehand unless something runs in between.
+pub async fn refused(pass: &Pass<'_>, plan: &Plan, known: bool) -> Result<Vec<(ObjectKey, String)>, Stop> {
     let unknown = unknown_kinds(pass, plan).await?;
     if !unknown.is_empty() {
         return Ok(unknown);
     }
     let waves = plan.waves.iter().filter(|wave| !wave.apply.is_empty()).count();
-    if waves < 2 {
+    let written = plan.steps().filter(|step| step.object.is_some()).count();
+    if waves < 2 && (known || written < 2) {
         return Ok(Vec::new());
     }
-    let tries: Vec<_> = plan.steps().filter(|step| can_be_tried(step)).map(|step| tried(pass, step)).collect();
+    let steps = plan.steps().filter(|step| can_be_tried(step));
+    let steps = steps.filter(|step| !step.object.as_ref().is_some_and(|object| is_defined(plan, object)));
+    let tries: Vec<_> = steps.map(|step| tried(pass, step)).collect();
     let outcomes: Vec<_> = stream::iter(tries).buffered(PARALLEL).collect().await;
     outcomes.into_iter().filter_map(Result::transpose).collect()
+}
+
+/// The first refusal, and how many there are.
+pub fn sentence(refused: &[(ObjectKey, String)]) -> Option<String> {
+    let (_, first) = refused.first()?;
+    let more = if refused.len() > 1 { format!(" (and {} more)", refused.len() - 1) } else { String::new() };
+    Some(format!("{first}{more}"))
 }
 
 async fn unknown_kinds(pass: &Pass<'_>, plan: &Plan) -> Result<Vec<(ObjectKey, String)>, Stop> {
@@ -73,12 +83,13 @@ async fn tried(pass: &Pass<'_>, step: &Step) -> Result<Option<(ObjectKey, String
         validate: if step.options.validate { Validate::Strict } else { Validate::Ignore },
         ..ApplyOptions::default()
     };
-    let written = match as_written(pass, step, object).await {
+    let written = match written::as_written(pass, step, object).await {
         Ok(written) => written,
         Err(error) if error.is_transient() => return Err(Stop::Later(error.to_string())),
         Err(_) => return Ok(None),
     };
-    match pass.writer.apply(&written, &options).await {
+    let live = pass.ctx.live.get(&step.key);
+    match written::apply(&pass.writer, &written, live.as_deref(), &options).await {
         Err(error @ (ClusterError::Invalid { .. } | ClusterError::Immutable { .. })) if !is_refusal(&error) => {
             Ok(Some((step.key.clone(), error.to_string())))
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cluster::ApiKind;
+use engine::nulls;
 use git::Commit;
 use render::{RenderRequest, Rendered, SourceAt};
 use resources::{Application, Object, ObjectKey, conditions};
@@ -11,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::permit::{self, Signed};
 use super::resolve::{self, Resolved};
-use super::{Cause, Causes, Pass, Stop};
+use super::{Cause, Causes, Pass, Stop, discreet};
 use crate::Context;
 use crate::context::locked;
 use crate::index::Tracked;
@@ -26,7 +27,7 @@ pub async fn render(pass: &Pass<'_>, signed: Signed) -> Result<Arc<Desired>, Sto
         Err(error) => {
             // What a failed render would have read is not known, so any change may mend it.
             locked(&pass.ctx.index).forget_inputs(&pass.managed.id);
-            let sentence = error.to_string();
+            let sentence = discreet::given(pass).mask(&error.to_string()).into_owned();
             return Err(if error.is_transient() { Stop::Later(sentence) } else { Stop::comparison(sentence) });
         }
     };
@@ -37,6 +38,7 @@ pub async fn render(pass: &Pass<'_>, signed: Signed) -> Result<Arc<Desired>, Sto
     if let Some(known) = known
         && known.rendered.key == rendered.key
         && known.spec == spec
+        && !known.open
     {
         if known.commits == commits {
             return Ok(known);
@@ -48,11 +50,12 @@ pub async fn render(pass: &Pass<'_>, signed: Signed) -> Result<Arc<Desired>, Sto
             objects: known.objects.clone(),
             spec,
             warnings: known.warnings.clone(),
+            open: false,
         });
         pass.managed.state().desired = Some(desired.clone());
         return Ok(desired);
     }
-    let (objects, warnings) = prepare(pass, &rendered).await?;
+    let Prepared { objects, warnings, open } = prepare(pass, &rendered).await?;
     let desired = Arc::new(Desired {
         rendered,
         commits,
@@ -60,8 +63,12 @@ pub async fn render(pass: &Pass<'_>, signed: Signed) -> Result<Arc<Desired>, Sto
         objects: objects.into_iter().map(Arc::new).collect(),
         spec,
         warnings,
+        open,
     });
-    pass.managed.state().desired = Some(desired.clone());
+    let mut state = pass.managed.state();
+    state.desired = Some(desired.clone());
+    state.misjudged.clear();
+    drop(state);
     Ok(desired)
 }
 
@@ -146,10 +153,16 @@ pub fn spec_hash(pass: &Pass<'_>) -> String {
     hex::encode(Sha256::digest(text))
 }
 
-type Warnings = Vec<(String, String)>;
+struct Prepared {
+    objects: Vec<Object>,
+    warnings: Vec<(String, String)>,
+    /// The cluster does not know all kinds yet, so that another look may come to something else.
+    open: bool,
+}
 
-async fn prepare(pass: &Pass<'_>, rendered: &Rendered) -> Result<(Vec<Object>, Warnings), Stop> {
-    let mut warnings: Warnings =
+async fn prepare(pass: &Pass<'_>, rendered: &Rendered) -> Result<Prepared, Stop> {
+    let mut open = false;
+    let mut warnings: Vec<(String, String)> =
         rendered.warnings.iter().map(|warning| (warning.kind.to_string(), warning.message.clone())).collect();
     let namespace = &pass.application.spec.destination.namespace;
     let owner = pass.tracking_name();
@@ -157,6 +170,7 @@ async fn prepare(pass: &Pass<'_>, rendered: &Rendered) -> Result<(Vec<Object>, W
     let mut places: HashMap<ObjectKey, usize> = HashMap::with_capacity(rendered.objects.len());
     for object in &rendered.objects {
         let mut object = object.clone();
+        open |= !drop_nulls(pass, &mut object, &rendered.objects).await?;
         let namespaced = is_namespaced(pass, &object, &rendered.objects).await?;
         if !namespaced {
             if let Some(metadata) = object.0.pointer_mut("/metadata").and_then(serde_json::Value::as_object_mut) {
@@ -189,7 +203,28 @@ async fn prepare(pass: &Pass<'_>, rendered: &Rendered) -> Result<(Vec<Object>, W
             }
         }
     }
-    Ok((objects, warnings))
+    Ok(Prepared { objects, warnings, open })
+}
+
+/// Null means absent ([`nulls`]). `false`: nobody could say which nulls of the object are values.
+async fn drop_nulls(pass: &Pass<'_>, object: &mut Object, all: &[Object]) -> Result<bool, Stop> {
+    if !nulls::has_nulls(&object.0) {
+        return Ok(true);
+    }
+    if !nulls::needs_schema(object) {
+        nulls::drop_nulls(object, None);
+        return Ok(true);
+    }
+    let brought = all.iter().find(|candidate| candidate.defines() == Some((object.group(), object.kind())));
+    let schema = match brought.and_then(|definition| nulls::schema_of(definition, object.version())) {
+        Some(schema) => Some(schema.clone()),
+        None => match kind_of(pass, object.group(), object.version(), object.kind()).await? {
+            Some(kind) => pass.ctx.cluster.schema(&kind).await?,
+            None => None,
+        },
+    };
+    nulls::drop_nulls(object, schema.as_ref());
+    Ok(schema.is_some())
 }
 
 /// Asks the cluster, or the CustomResourceDefinition that is rendered beside the object. A kind that nobody knows is taken

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::apply::Performed;
 use super::settle::{Standing, standing};
-use super::{Cause, Causes, Done, Pass, delete, drift, shared, status};
+use super::{Cause, Causes, Done, Pass, delete, discreet, drift, hooks, shared, status};
 use crate::Context;
 use crate::context::{application_key, locked};
 use crate::feedback::{Confirmation, of_deployment};
@@ -30,7 +30,11 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
     let limit = ctx.config.options.health_timeout;
     let settling = settling_for(pass, &done);
     let held = (done.waiting.as_deref(), done.drift.as_deref());
-    let standing = standing(&done.comparison, done.operation.as_ref(), held, settling, limit);
+    let secrets = discreet::values(pass);
+    let standing = match standing(&done.comparison, done.operation.as_ref(), held, settling, limit) {
+        Standing::Pending(sentence) => Standing::Pending(secrets.mask(&sentence).into_owned()),
+        Standing::Concluded(conclusion) => Standing::Concluded(discreet::conclusion(&secrets, conclusion)),
+    };
     let mut timeline = pass.timeline.clone();
     if matches!(&standing, Standing::Concluded(conclusion) if conclusion.verdict == Verdict::Success) {
         timeline.mark("healthy");
@@ -50,7 +54,8 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
     };
     let deployment = deployment(pass, &done, &standing);
     let now = Timestamp::now();
-    let new = status::of(pass, &done, now);
+    let mut new = status::of(pass, &done, now);
+    discreet::status(&secrets, &mut new);
     let stood = pass.managed.application().status.as_ref().map(|old| (old.sync_status(), old.health_status()));
     let stood = stood.unwrap_or((SyncStatus::Unknown, resources::HealthStatus::Unknown));
     let summary = Summary {
@@ -60,7 +65,10 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
         changed: done.operation.as_ref().map_or(0, |operation| operation.changed),
         pruned: done.operation.as_ref().map_or(0, |operation| operation.pruned),
         acted: done.operation.is_some(),
-        healed: done.operation.as_ref().and_then(|operation| operation.healed.clone()),
+        healed: done
+            .operation
+            .as_ref()
+            .and_then(|operation| Some(secrets.mask(operation.healed.as_ref()?).into_owned())),
     };
     confirmation.confirmed().await;
     deployment.confirmed().await;
@@ -72,7 +80,8 @@ pub async fn done(pass: &Pass<'_>, done: Done) {
         Standing::Concluded(conclusion) => Some(conclusion),
         Standing::Pending(_) => None,
     };
-    write(pass, &new, verdict.as_ref(), now).await;
+    let hooks = done.operation.as_ref().and_then(|performed| hooks::ran(&done.desired, performed));
+    write_and(pass, &new, verdict.as_ref(), now, Besides { hooks, ..Besides::default() }).await;
     if let Some(performed) = done.operation.as_ref().filter(|operation| operation.failure.is_some()) {
         retry_later(pass, performed);
     } else if done.operation.is_some() {
@@ -131,6 +140,7 @@ fn retry_later(pass: &Pass<'_>, performed: &Performed) {
 /// The steps ended early, for good.
 pub async fn failed(pass: &Pass<'_>, kind: &'static str, conclusion: Conclusion) {
     let now = Timestamp::now();
+    let conclusion = discreet::conclusion(&discreet::values(pass), conclusion);
     let mut new = pass.managed.application().status.clone().unwrap_or_default();
     if kind == conditions::COMPARISON_ERROR || kind == conditions::INVALID_SPEC_ERROR {
         let mut sync = new.sync.take().unwrap_or_default();
@@ -155,7 +165,7 @@ pub async fn failed(pass: &Pass<'_>, kind: &'static str, conclusion: Conclusion)
     if kind != conditions::SYNC_ERROR {
         pass.managed.state().broken = Some((kind, conclusion.sentence.clone()));
     }
-    write_and(pass, &new, Some(&conclusion), now, true).await;
+    write_and(pass, &new, Some(&conclusion), now, Besides { refuses: true, ..Besides::default() }).await;
 }
 
 /// The application asks to be left alone, so nothing is done about it, and no commit waits for that.
@@ -187,7 +197,7 @@ fn condition(kind: &str, message: &str, now: Timestamp) -> Condition {
 
 /// Still on the way: says so in the checks.
 pub async fn progress(pass: &Pass<'_>, sentence: &str) {
-    say(pass, sentence).confirmed().await;
+    say(pass, &discreet::told(pass, sentence)).confirmed().await;
 }
 
 /// The Application is gone: what was wanted of it ends with it.
@@ -386,7 +396,16 @@ fn remember(pass: &Pass<'_>, standing: &Standing, timeline: crate::timeline::Tim
 
 /// Writes what changed: status, verdict, the orders that have been followed.
 async fn write(pass: &Pass<'_>, new: &ApplicationStatus, verdict: Option<&Conclusion>, now: Timestamp) {
-    write_and(pass, new, verdict, now, false).await;
+    write_and(pass, new, verdict, now, Besides::default()).await;
+}
+
+/// What is written with a status.
+#[derive(Default)]
+struct Besides {
+    /// What was asked for has been refused.
+    refuses: bool,
+    /// The hooks that ran, of an application that has nothing else.
+    hooks: Option<String>,
 }
 
 async fn write_and(
@@ -394,7 +413,7 @@ async fn write_and(
     new: &ApplicationStatus,
     verdict: Option<&Conclusion>,
     now: Timestamp,
-    refuses: bool,
+    besides: Besides,
 ) {
     let managed = pass.managed;
     let _writing = managed.writing.lock().await;
@@ -420,11 +439,14 @@ async fn write_and(
         if pass.application.annotation(annotations::REFRESH).is_some() {
             metadata.insert(annotations::REFRESH.into(), Value::Null);
         }
+        if let Some(hooks) = besides.hooks {
+            metadata.insert(annotations::HOOKS_RAN.into(), hooks.into());
+        }
         (state.status(), metadata, state.wanted_version)
     };
     let mut patch = Map::new();
     // What was asked for has been refused, and does not begin by itself some day.
-    let refused = refuses && pass.application.operation.is_some();
+    let refused = besides.refuses && pass.application.operation.is_some();
     if refused {
         patch.insert("operation".into(), Value::Null);
     }

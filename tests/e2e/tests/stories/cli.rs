@@ -13,9 +13,9 @@ use tokio::io::AsyncWriteExt as _;
 /// What a command said.
 #[derive(Debug)]
 pub(crate) struct Said {
-    code: i32,
-    out: String,
-    err: String,
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
