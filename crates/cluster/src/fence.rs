@@ -142,10 +142,12 @@ impl Fence {
     pub(crate) async fn look(&self) -> Result<(), ClusterError> {
         let asked = Moment::now();
         let mut attempts = self.inner.attempts.subscribe();
+        // One that is lost answers nobody any more.
+        self.now()?;
         loop {
             self.inner.wanted.notify_one();
             // One that is under way may have been sent before, and then another one follows.
-            let answered = tokio::time::timeout(2 * self.inner.options.attempt, attempts.changed()).await;
+            let answered = tokio::time::timeout(self.inner.options.answered(), attempts.changed()).await;
             {
                 let state = self.state();
                 if let Some(lost) = &state.ended {

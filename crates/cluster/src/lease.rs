@@ -57,6 +57,11 @@ impl LeaseOptions {
         self.every + self.every / 2
     }
 
+    /// So soon an attempt has ended, whenever one wants it.
+    pub(crate) fn answered(&self) -> Duration {
+        self.again() + 2 * self.attempt
+    }
+
     /// The pause after an attempt that failed: several fit into the time that is left.
     fn again(&self) -> Duration {
         self.every / 2
@@ -355,9 +360,16 @@ async fn renew(holder: Arc<Holder>, mut lease: Object, fence: Fence, tell: watch
     let mut failures = 0;
     let mut pause = options.every;
     let lost = loop {
+        // Those who wait to write do not make an API server that is away be asked in a tight loop.
+        let hurries = async {
+            if failures > 0 {
+                std::future::pending::<()>().await;
+            }
+            fence.wanted().await;
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = fence.wanted() => {}
+            () = hurries => {}
         }
         let sent = Moment::now();
         // However late it is: as long as nobody else has taken it, the Lease is still ours.

@@ -297,8 +297,8 @@ impl ApplicationSets {
                 }
             };
             if concerned {
-                let ctx = ctx.clone();
-                tokio::spawn(async move { expand_if_there(&ctx, &state).await });
+                let (tasks, ctx) = (&ctx.tasks, ctx.clone());
+                tasks.spawn(async move { expand_if_there(&ctx, &state).await });
             }
         }
     }

@@ -75,7 +75,6 @@ pub(crate) async fn all(house: &Household, shutdown: &CancellationToken) -> anyh
         let error = match ended {
             Ended::Asked => return Ok(()),
             Ended::Lost(lost) => {
-                house.readiness.set("started", Err(format!("standing by: the lease was lost: {lost}")));
                 tracing::warn!(
                     reason = %lost,
                     "worker.lease_lost: the work of this term has stopped; it begins again when the lease is free"
@@ -114,6 +113,7 @@ fn may_mend_itself(error: &anyhow::Error) -> bool {
 }
 
 async fn one(house: &Household, shutdown: &CancellationToken, begun: &mut bool) -> Ended {
+    house.readiness.set("started", Err("standing by until the lease is free".into()));
     let lease = tokio::select! {
         () = shutdown.cancelled() => return Ended::Asked,
         lease = hold_lease(house) => match lease {
@@ -122,6 +122,7 @@ async fn one(house: &Household, shutdown: &CancellationToken, begun: &mut bool) 
         },
     };
     tracing::info!(term = lease.term(), "worker.lease_held");
+    house.readiness.set("started", Err("the cluster's applications have not been listed yet".into()));
     let ended = under(house, &lease, shutdown, begun).await;
     // One that cannot be given back in time expires.
     let _ = tokio::time::timeout(MOMENT, lease.release()).await;

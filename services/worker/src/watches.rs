@@ -288,7 +288,6 @@ pub async fn secrets(
     until_stopped(&shutdown, "Secrets", watch).await
 }
 
-/// What it has taken up is forgotten with it: the credentials outlive the term, and the next one reads the Secrets anew.
 struct Secrets {
     ctx: Arc<Context>,
     credentials: Arc<SecretCredentials>,
@@ -302,12 +301,6 @@ impl Sink for Secrets {
     }
 
     fn applied(&mut self, object: Object) {
-        // It may have been of the other type before.
-        if object.label(SECRET_TYPE) == Some("cluster") {
-            self.credentials.remove(object.name());
-        } else {
-            self.ctx.application_sets.remove_cluster(object.name());
-        }
         take_secret(&self.ctx, &self.credentials, &object);
         self.names.insert(object.name().to_owned());
     }
@@ -318,20 +311,18 @@ impl Sink for Secrets {
         self.names.remove(&key.name);
     }
 
+    /// In one step, and the credentials outlive the sink: what an earlier one left there goes, too.
+    fn reset(&mut self, all: Vec<Object>, _version: &str) {
+        take_secrets(&self.ctx, &self.credentials, &all);
+        self.names = all.iter().map(|object| object.name().to_owned()).collect();
+    }
+
     fn complete(&mut self) {
         self.started.cancel();
     }
 
     fn failed(&mut self, error: ClusterError) {
         tracing::warn!(%error, "watch.failed: Secrets");
-    }
-}
-
-impl Drop for Secrets {
-    fn drop(&mut self) {
-        for name in &self.names {
-            self.credentials.remove(name);
-        }
     }
 }
 

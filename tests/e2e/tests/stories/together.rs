@@ -61,11 +61,11 @@ async fn a_cluster_that_is_away_stops_nothing_but_the_work() -> Result<()> {
     drifted["metadata"]["namespace"] = NAMESPACE.into();
     up.site.apply(drifted).await?;
     up.site.cluster.delete(&ObjectKey::new("", "Secret", "argocd", "ledger"), &DeleteOptions::default()).await?;
-    ledger.git.write("app/config.yaml", config_map("ledger", "two"))?;
-    let unread = ledger.push("Nobody may read it any more").await?;
+    shop.git.write("app/more.yaml", config_map("more", "one"))?;
+    let pushed = shop.push("More").await?;
     until("the receiver takes the webhook", async || {
-        let deliveries = up.forge.github().map_err(|error| error.to_string())?.deliveries("acme", "ledger");
-        let taken = deliveries.iter().any(|one| one.payload["after"] == *unread && one.succeeded());
+        let deliveries = up.forge.github().map_err(|error| error.to_string())?.deliveries("acme", "shop");
+        let taken = deliveries.iter().any(|one| one.payload["after"] == *pushed && one.succeeded());
         if taken { Ok(()) } else { Err(format!("{} deliveries", deliveries.len())) }
     })
     .await?;
@@ -75,11 +75,20 @@ async fn a_cluster_that_is_away_stops_nothing_but_the_work() -> Result<()> {
 
     up.passage.open();
     up.site.has_content(NAMESPACE, "shop", "one").await?;
+    up.site.has_content(NAMESPACE, "more", "one").await?;
     up.site.stands("shop", "Synced/Healthy").await?;
     within(Duration::from_secs(60), "nobody reads the ledger's repository any more", async || {
         let ledger = up.site.application("ledger").await?;
         let conditions = ledger.at("/status/conditions").unwrap_or(&Value::Null).to_string();
         if conditions.contains("credentials") { Ok(()) } else { Err(conditions) }
+    })
+    .await?;
+    ledger.git.write("app/config.yaml", config_map("ledger", "two"))?;
+    let unread = ledger.push("Nobody may read it any more").await?;
+    until("the commit's check says so", async || {
+        let checks = up.forge.checks(&ledger.name, &unread).await.map_err(|error| format!("{error:#}"))?;
+        let refused = checks.get("lockstep/dev").is_some_and(|check| check.state == "error");
+        if refused { Ok(()) } else { Err(format!("{checks:?}")) }
     })
     .await?;
     ensure!(up.site.content(NAMESPACE, "ledger").await == Ok("one".into()), "the credential is still in use");
