@@ -5,6 +5,7 @@
 //! from the body, by [`SecretBook`]: the repository's name, to choose the secrets with; and a delivery whose repository
 //! turns out to be another one is not understood.
 
+pub(crate) mod bounded;
 pub(crate) mod changes;
 mod form;
 mod headers;
@@ -20,7 +21,7 @@ pub use headers::Headers;
 use payload::Peek;
 use payload::{Event, Malformation};
 pub use secrets::{Secret, SecretBook, SecretError};
-pub use verified::{RawWebhook, Rejected, Verified, accept_unsigned, authenticate, check_headers, verify};
+pub use verified::{RawWebhook, Rejected, Verified, accept_unsigned, authenticate, check_headers, memory, verify};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};

@@ -15,11 +15,11 @@ pub(crate) enum Refusal {
     Webhook(forge::webhook::Rejected),
     /// Over the limit, in bytes.
     TooLarge(usize),
-    /// The body did not come in time.
+    /// The body did not come in time, or so slowly that it would not.
     Slow,
     /// The body ended before it was complete.
     Broken,
-    /// Too many bodies at once.
+    /// Too many bodies at once for the memory.
     Busy,
     /// The broker has not stored it.
     Broker(&'static str),
@@ -33,6 +33,7 @@ impl Refusal {
             Self::Path => "path",
             Self::Method => "method",
             Self::Webhook(Rejected::Header(_)) => "headers",
+            Self::Webhook(Rejected::Twice(_)) => "header_twice",
             Self::Webhook(Rejected::ContentType) => "content_type",
             Self::Webhook(Rejected::Unsigned) => "unsigned",
             Self::Webhook(Rejected::Signature) => "signature",
@@ -49,7 +50,7 @@ impl Refusal {
         match self {
             Self::Path => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Webhook(Rejected::Header(_)) | Self::Broken => StatusCode::BAD_REQUEST,
+            Self::Webhook(Rejected::Header(_) | Rejected::Twice(_)) | Self::Broken => StatusCode::BAD_REQUEST,
             Self::Webhook(Rejected::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Webhook(Rejected::Unsigned | Rejected::Signature) => StatusCode::UNAUTHORIZED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -67,7 +68,7 @@ impl Refusal {
             Self::Method => "only POST is served here".into(),
             Self::Webhook(rejected) => rejected.to_string(),
             Self::TooLarge(limit) => format!("a webhook has at most {limit} bytes"),
-            Self::Slow => "the body did not arrive in time".into(),
+            Self::Slow => "the body did not arrive in time, or too slowly to arrive in time".into(),
             Self::Broken => "the body ended before it was complete".into(),
             Self::Busy => "too many webhooks are being received; send it again".into(),
             Self::Broker(_) => "the delivery could not be stored; send it again".into(),

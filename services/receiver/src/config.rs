@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use forge::webhook::SecretBook;
 
+const MIB: usize = 1024 * 1024;
+
 /// The receiver's settings, as a command line has them.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReceiverArgs {
@@ -19,6 +21,14 @@ pub struct ReceiverArgs {
     /// File with the webhook secrets: one secret, or YAML with `default`, `owners` and `repositories`.
     #[arg(long, env = "LOCKSTEP_WEBHOOK_SECRET_FILE", value_name = "FILE")]
     pub webhook_secret_file: Option<PathBuf>,
+
+    /// Memory for bodies that are being read and for what is made of them, in MiB.
+    #[arg(long, env = "LOCKSTEP_BODY_MEMORY", default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(40..=65_536))]
+    pub body_memory: u32,
+
+    /// The most connections at a time; at most half as many as the process may have files.
+    #[arg(long, env = "LOCKSTEP_MAX_CONNECTIONS", default_value_t = 1024, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
 
     /// Believe everybody who reaches the port. For trying things out on one machine.
     #[arg(long, conflicts_with = "webhook_secret_file")]
@@ -36,7 +46,12 @@ impl ReceiverArgs {
                  give --webhook-secret-file, or --insecure-no-secret to try things out"
             ),
         };
-        Ok(ReceiverConfig { admin_listen: self.admin_listen, ..ReceiverConfig::new(self.listen, trust) })
+        Ok(ReceiverConfig {
+            admin_listen: self.admin_listen,
+            body_memory: self.body_memory as usize * MIB,
+            max_connections: self.max_connections as usize,
+            ..ReceiverConfig::new(self.listen, trust)
+        })
     }
 }
 
@@ -70,9 +85,13 @@ pub struct ReceiverConfig {
     pub trust: Trust,
     /// The largest body, in bytes.
     pub body_limit: usize,
-    /// All bodies that are being read at one time, in bytes.
-    pub buffer_limit: usize,
-    /// How long a client may take for the headers, and again for the body.
+    /// All bodies at one time and what is made of them, in bytes.
+    pub body_memory: usize,
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// How long a connection may be idle, and how long a client may take for the headers.
+    pub idle_limit: Duration,
+    /// How long a client may take for the body.
     pub read_limit: Duration,
     /// How long the broker may take to confirm. GitHub hangs up after ten seconds.
     pub publish_limit: Duration,
@@ -90,8 +109,10 @@ impl ReceiverConfig {
             admin_listen: None,
             trust,
             // GitHub's cap; it does not send what is larger.
-            body_limit: 25 * 1024 * 1024,
-            buffer_limit: 256 * 1024 * 1024,
+            body_limit: 25 * MIB,
+            body_memory: 64 * MIB,
+            max_connections: 1024,
+            idle_limit: Duration::from_secs(5),
             read_limit: Duration::from_secs(10),
             publish_limit: bus::PUBLISH_LIMIT,
             stop_limit: Duration::from_secs(30),

@@ -3,26 +3,29 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use bus::{Bus, Message, PublishError, names};
+use bytes::Bytes;
 use forge::ForgeKind;
 use forge::webhook::{self, Headers, Malformed, Parsed, RawWebhook, Rejected, Verified};
+use tokio::sync::Semaphore;
 use wire::{Delivery, Envelope, TraceParent};
 
 use crate::answer::{Refusal, Taken};
-use crate::body::{Body, Buffers, closing};
+use crate::body::{Bodies, closing};
+use crate::budget::{Reserved, SMALL};
 use crate::config::Trust;
+use crate::connections::Peer;
 use crate::measures::Measures;
 
 /// What every request needs.
 pub(crate) struct Shared {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) trust: Arc<Trust>,
-    pub(crate) buffers: Buffers,
+    pub(crate) bodies: Bodies,
+    /// Large bodies are read one after another, so that small ones have a processor meanwhile.
+    pub(crate) large_turn: Semaphore,
     pub(crate) publish_limit: Duration,
     pub(crate) measures: Measures,
 }
-
-/// Bodies from this size on are verified and parsed on a thread of their own, as it takes a millisecond or more.
-const LARGE: usize = 512 * 1024;
 
 /// A request at a webhook address. `kind` is what the address is for; None where the headers tell.
 pub(crate) async fn receive(
@@ -52,21 +55,24 @@ impl Shared {
     ) -> Result<HttpResponse, Refusal> {
         let received_at = now_unix_ms();
         let headers: Headers =
-            request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+            request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default())).collect();
         let kind = kind.or_else(|| webhook::identify(&headers)).ok_or(Rejected::Header("X-GitHub-Event"));
         let kind = kind.map_err(Refusal::Webhook)?;
         webhook::check_headers(kind, &headers, self.trust.0.is_some()).map_err(Refusal::Webhook)?;
 
-        let body = self.buffers.read(request, payload).await?;
-        let parsed = if body.bytes.len() < LARGE {
-            understand(&self.trust, kind, &headers, &body, received_at)?
+        let peer = request.conn_data::<Arc<Peer>>().ok_or(Refusal::Broken)?;
+        let body = self.bodies.read(peer, request, payload, |bytes| webhook::memory(&headers, bytes)).await?;
+        let (bytes, mut reserved) = (body.bytes, body.reserved);
+        let parsed = if bytes.len() <= SMALL {
+            understand(&self.trust, kind, &headers, bytes, received_at)?
         } else {
-            let (trust, body) = (self.trust.clone(), body);
-            let understood = web::block(move || understand(&trust, kind, &headers, &body, received_at)).await;
+            let _turn = self.large_turn.acquire().await;
+            let trust = self.trust.clone();
+            let understood = web::block(move || understand(&trust, kind, &headers, bytes, received_at)).await;
             understood.map_err(|_| Refusal::Busy)??
         };
         match parsed {
-            Parsed::Delivery(delivery) => self.publish(kind, delivery).await,
+            Parsed::Delivery(delivery) => self.publish(kind, delivery, &mut reserved).await,
             Parsed::Ping => {
                 self.measures.ping(kind);
                 Ok(taken(HttpResponse::Ok(), Taken { outcome: "pong", delivery: None, trace: None, reason: None }))
@@ -82,10 +88,17 @@ impl Shared {
     }
 
     /// Only what is verified gets here.
-    async fn publish(&self, kind: ForgeKind, delivery: Verified<Delivery>) -> Result<HttpResponse, Refusal> {
+    async fn publish(
+        &self,
+        kind: ForgeKind,
+        delivery: Verified<Delivery>,
+        reserved: &mut Reserved,
+    ) -> Result<HttpResponse, Refusal> {
         let trace = TraceParent::new_root();
         let trace_id = trace.trace_id();
         let message = Message::from(Envelope::delivery(&delivery).with_trace(trace));
+        // The body is gone. There is the delivery, the message, and a copy that is sent.
+        reserved.shrink(3 * message.body.len());
         let (routing_key, begun) = (delivery.routing_key(), Instant::now());
         self.stored(self.bus.publish(names::DELIVERIES, &routing_key, message)).await?;
         self.measures.published(begun.elapsed());
@@ -135,10 +148,9 @@ fn understand(
     trust: &Trust,
     kind: ForgeKind,
     headers: &Headers,
-    body: &Body,
+    bytes: Bytes,
     received_at: i64,
 ) -> Result<Parsed, Refusal> {
-    let bytes = body.bytes.clone();
     let verified: Result<Verified<RawWebhook>, Rejected> = match &trust.0 {
         Some(secrets) => webhook::authenticate(kind, headers, bytes, secrets),
         None => webhook::accept_unsigned(kind, headers, bytes),

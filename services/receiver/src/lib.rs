@@ -4,6 +4,9 @@
 //! It never answers 2xx before the delivery is on the broker's disk, never publishes what is not
 //! [`forge::webhook::Verified`], and never answers an authentic webhook with a 4xx for its content.
 //!
+//! Everybody can reach its port. `stream` gives the HTTP server of each connection no more bytes than it may have,
+//! `connections` decides who makes way when there are too many, and `budget` shares out the memory for bodies.
+//!
 //! ```no_run
 //! use receiver::{Receiver, ReceiverConfig, Trust};
 //! use tokio_util::sync::CancellationToken;
@@ -21,10 +24,14 @@
 
 mod answer;
 mod body;
+mod budget;
 mod config;
+mod connections;
+mod files;
 mod handler;
 mod measures;
 mod server;
+mod stream;
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ use forge::ForgeKind;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use telemetry::Metrics;
 
@@ -25,6 +26,11 @@ struct ByReason {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BySize {
+    size: &'static str,
+}
+
 /// What the receiver counts.
 #[derive(Clone)]
 pub(crate) struct Measures {
@@ -35,6 +41,9 @@ pub(crate) struct Measures {
     malformed: Family<ByForge, Counter>,
     pings: Family<ByForge, Counter>,
     publish: Histogram,
+    pub(crate) connections: Gauge,
+    hung_up: Family<ByReason, Counter>,
+    reserved: Family<BySize, Gauge>,
     ignored_events: Arc<Mutex<HashSet<String>>>,
 }
 
@@ -53,6 +62,9 @@ impl Measures {
             malformed: Family::default(),
             pings: Family::default(),
             publish,
+            connections: Gauge::default(),
+            hung_up: Family::default(),
+            reserved: Family::default(),
             ignored_events: Arc::default(),
         };
         metrics.part("receiver", |registry| {
@@ -67,6 +79,13 @@ impl Measures {
                 "From publishing a delivery to the broker's confirmation.",
                 own.publish.clone(),
             );
+            registry.register("connections", "Connections that are open.", own.connections.clone());
+            registry.register(
+                "hung_up",
+                "Connections that were closed before a request was complete.",
+                own.hung_up.clone(),
+            );
+            registry.register("reserved_bytes", "Memory that is reserved for bodies.", own.reserved.clone());
         });
         own
     }
@@ -81,6 +100,14 @@ impl Measures {
 
     pub(crate) fn rejected(&self, reason: &'static str) {
         self.rejected.get_or_create(&ByReason { reason }).inc();
+    }
+
+    pub(crate) fn hung_up(&self, reason: &'static str) {
+        self.hung_up.get_or_create(&ByReason { reason }).inc();
+    }
+
+    pub(crate) fn reserved(&self, size: &'static str) -> Gauge {
+        self.reserved.get_or_create(&BySize { size }).clone()
     }
 
     pub(crate) fn ignored(&self, kind: ForgeKind, event: &str) {

@@ -1,6 +1,7 @@
 //! The receiver over real HTTP, with a bus that the test holds in its hand.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)] // `attacks.rs` uses the rest.
 mod support;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use forge::webhook::{Secret, SecretBook};
 use receiver::Trust;
 use serde_json::{Value, json};
 use support::{AFTER, Fixture, Mode, Webhook};
+use tokio::io::AsyncReadExt as _;
 
 #[tokio::test]
 async fn a_push_is_accepted_once_it_is_stored() {
@@ -196,34 +198,56 @@ async fn a_body_of_the_largest_size_is_accepted() {
 }
 
 #[tokio::test]
-async fn strangers_share_a_bounded_memory() {
-    let fixture = Fixture::with(|config| config.buffer_limit = 1000).await;
-    let (first, second) = (Webhook::github("push"), Webhook::github("ping").with_body(&json!({})));
-    let head = first.head("/webhooks/github", "content-length: 2000");
-    let held = fixture.open(&[head.as_bytes(), "x".repeat(999).as_bytes()]).await;
-    // The first body's bytes are counted as soon as they are read; ask until they are.
-    while fixture.send("/webhooks/github", &second).await.status == 200 {
+async fn bodies_share_a_bounded_memory() {
+    let fixture = Fixture::with(|config| config.body_memory = 4 * 1024).await;
+    let (unfinished, ping) = (Webhook::github("push"), Webhook::github("ping").with_body(&json!({})));
+    let head = unfinished.head("/webhooks/github", "content-length: 2000");
+    let mut held = fixture.open(&[head.as_bytes(), "x".repeat(999).as_bytes()]).await;
+    while !fixture.get("/metrics").await.text.contains(r#"reserved_bytes{size="small"} 1024"#) {
         tokio::task::yield_now().await;
     }
-    let answer = fixture.send("/webhooks/github", &second).await;
-    assert_eq!((answer.status, answer.header("retry-after")), (503, "10"));
-    drop(held);
-    while fixture.send("/webhooks/github", &second).await.status == 503 {
+    // Nobody knows yet whether it is authentic: it makes way.
+    assert_eq!(fixture.send("/webhooks/github", &ping).await.status, 200);
+    let mut rest = Vec::new();
+    let _ = held.read_to_end(&mut rest).await;
+    assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+    let page = fixture.get("/metrics").await.text;
+    assert!(page.contains(r#"lockstep_receiver_hung_up_total{reason="memory"} 1"#), "{page}");
+    // What is authentic does not.
+    let gate = fixture.bus.hold();
+    let kept = Webhook::github("push").with_text("not json");
+    let (kept, refused) = tokio::join!(fixture.send("/webhooks/github", &kept), async {
+        gate.entered().await;
+        let refused = fixture.send("/webhooks/github", &ping).await;
+        gate.open();
+        refused
+    });
+    assert_eq!((kept.status, refused.status, refused.header("retry-after")), (202, 503, "10"));
+    while !fixture.get("/metrics").await.text.contains(r#"reserved_bytes{size="small"} 0"#) {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
 async fn slow_clients_do_not_stay() {
-    let fixture = Fixture::with(|config| config.read_limit = Duration::from_millis(200)).await;
+    let limit = Duration::from_millis(200);
+    let fixture = Fixture::with(|config| (config.read_limit, config.idle_limit) = (limit, limit)).await;
     let head = Webhook::github("push").head("/webhooks/github", "content-length: 100");
     let body = fixture.raw(&[head.as_bytes(), b"{"]).await;
     assert!(body.starts_with("HTTP/1.1 408 "), "{body}");
     let headers = fixture.raw(&[b"POST /webhooks/github HTTP/1.1\r\nhost: x\r\n"]).await;
-    assert!(headers.is_empty() || headers.starts_with("HTTP/1.1 408 "), "{headers}");
-    let endless = format!("POST /webhooks/github HTTP/1.1\r\nhost: x\r\n{}", "x-a: b\r\n".repeat(30_000));
-    let answer = fixture.raw(&[endless.as_bytes()]).await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    assert!(headers.starts_with("HTTP/1.1 408 "), "{headers}");
+    assert_eq!(fixture.raw(&[b""]).await, "");
+    // One that is too long, and too many.
+    for (headers, status) in [(format!("x-a: {}", "b".repeat(240_000)), "431"), ("x-a: b\r\n".repeat(30_000), "4")] {
+        let endless = format!("POST /webhooks/github HTTP/1.1\r\nhost: x\r\n{headers}");
+        let answer = fixture.raw(&[endless.as_bytes()]).await;
+        assert!(answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    let page = fixture.get("/metrics").await.text;
+    for reason in ["idle", "slow_head", "large_head"] {
+        assert!(page.contains(&format!("hung_up_total{{reason=\"{reason}\"}} 1")), "{reason} {page}");
+    }
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@ use serde::Deserialize;
 use wire::{PullRequestAction, Push, delivery};
 
 use crate::webhook::Headers;
+use crate::webhook::bounded::{line, short};
 use crate::webhook::payload::{
-    Account, Event, Malformation, RepositoryPayload, action, base_of, commit, first_line, full_ref, head_commit_of,
-    is_zero, json, lenient, pull_request,
+    Account, Event, Malformation, RepositoryPayload, action, base_of, commit, full_ref, head_commit_of, is_zero, json,
+    lenient, pull_request,
 };
 
 pub(crate) const EVENT: &str = "X-Gitea-Event";
@@ -27,8 +28,11 @@ pub(crate) fn parse(event: &str, payload: &[u8]) -> Result<Event, Malformation> 
 
 #[derive(Deserialize)]
 struct PushPayload {
+    #[serde(deserialize_with = "short")]
     r#ref: String,
+    #[serde(deserialize_with = "short")]
     before: String,
+    #[serde(deserialize_with = "short")]
     after: String,
     #[serde(default)]
     head_commit: Option<HeadCommit>,
@@ -41,7 +45,7 @@ struct PushPayload {
 struct HeadCommit {
     #[serde(default, deserialize_with = "lenient")]
     id: String,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "line")]
     message: String,
 }
 
@@ -61,14 +65,16 @@ fn push(payload: PushPayload) -> Result<Event, Malformation> {
         forced: false,
         changed_paths: None,
         pusher: payload.pusher.login.unwrap_or_default(),
-        title: payload.head_commit.map(|head| first_line(&head.message)).unwrap_or_default(),
+        title: payload.head_commit.map(|head| head.message).unwrap_or_default(),
     };
     Ok(Event::Known { repository: payload.repository.check(api_url)?, event: delivery::Event::Push(push) })
 }
 
 #[derive(Deserialize)]
 struct DeletePayload {
+    #[serde(deserialize_with = "short")]
     r#ref: String,
+    #[serde(deserialize_with = "short")]
     ref_type: String,
     #[serde(default, deserialize_with = "lenient")]
     sender: Account,

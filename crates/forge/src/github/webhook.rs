@@ -2,10 +2,11 @@ use serde::Deserialize;
 use wire::{PullRequestAction, Push, delivery};
 
 use crate::webhook::Headers;
-use crate::webhook::changes::{CommitPayload, changed_paths};
+use crate::webhook::bounded::{line, short};
+use crate::webhook::changes::Commits;
 use crate::webhook::payload::{
-    Account, Event, Malformation, RepositoryPayload, action, base_of, commit, first_line, full_ref, head_commit_of,
-    is_zero, json, lenient, pull_request,
+    Account, Event, Malformation, RepositoryPayload, action, base_of, commit, full_ref, head_commit_of, is_zero, json,
+    lenient, pull_request,
 };
 
 pub(crate) const EVENT: &str = "X-GitHub-Event";
@@ -28,8 +29,11 @@ pub(crate) fn parse(event: &str, payload: &[u8]) -> Result<Event, Malformation> 
 
 #[derive(Deserialize)]
 struct PushPayload {
+    #[serde(deserialize_with = "short")]
     r#ref: String,
+    #[serde(deserialize_with = "short")]
     before: String,
+    #[serde(deserialize_with = "short")]
     after: String,
     #[serde(default, deserialize_with = "lenient")]
     created: bool,
@@ -38,7 +42,7 @@ struct PushPayload {
     #[serde(default, deserialize_with = "lenient")]
     forced: bool,
     #[serde(default, deserialize_with = "lenient")]
-    commits: Vec<CommitPayload>,
+    commits: Commits,
     /// Not in today's webhooks, only in the events API; honoured if it comes.
     #[serde(default)]
     size: Option<usize>,
@@ -53,7 +57,7 @@ struct PushPayload {
 struct HeadCommit {
     #[serde(default, deserialize_with = "lenient")]
     id: String,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "line")]
     message: String,
 }
 
@@ -64,8 +68,8 @@ fn push(payload: PushPayload) -> Result<Event, Malformation> {
     let deleted = payload.deleted || is_zero(&after);
     // Of a new, deleted or forced ref the commits do not tell the difference between before and after.
     let tells = !created && !deleted && !payload.forced;
-    let changed_paths = tells.then(|| changed_paths(&payload.commits, &after, payload.size)).flatten();
     let commit = head_commit_of(payload.head_commit.as_ref().map(|head| head.id.as_str()), &full_ref, &after);
+    let changed_paths = payload.commits.changed_paths(&after, payload.size).filter(|_| tells);
     let push = Push {
         commit,
         r#ref: full_ref,
@@ -76,7 +80,7 @@ fn push(payload: PushPayload) -> Result<Event, Malformation> {
         forced: payload.forced,
         changed_paths,
         pusher: payload.pusher.name.or(payload.pusher.login).unwrap_or_default(),
-        title: payload.head_commit.map(|head| first_line(&head.message)).unwrap_or_default(),
+        title: payload.head_commit.map(|head| head.message).unwrap_or_default(),
     };
     Ok(Event::Known { repository: payload.repository.check(api_url)?, event: delivery::Event::Push(push) })
 }

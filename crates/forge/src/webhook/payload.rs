@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use wire::{PullRequest, PullRequestAction, Repository, Side, delivery};
 
+use super::bounded::{List, if_there, line, optional, short};
 use crate::is_plain;
 
 /// A payload in words that do not depend on the forge.
@@ -50,6 +51,7 @@ impl Peek {
         }
         #[derive(Deserialize)]
         struct Named {
+            #[serde(deserialize_with = "short")]
             full_name: String,
         }
         let Ok(payload) = serde_json::from_slice::<Payload>(payload) else { return Self::default() };
@@ -69,28 +71,29 @@ impl Peek {
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Account {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_there")]
     pub(crate) login: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_there")]
     pub(crate) name: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct RepositoryPayload {
+    #[serde(deserialize_with = "short")]
     full_name: String,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "optional")]
     html_url: String,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "optional")]
     clone_url: String,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "optional")]
     ssh_url: String,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "optional")]
     default_branch: String,
     /// GitHub only: `https://api.github.com/repos/acme/gateway/statuses/{sha}`.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "optional")]
     pub(crate) statuses_url: String,
     /// Gitea: `https://git.example/api/v1/repos/acme/gateway`.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "optional")]
     pub(crate) url: String,
 }
 
@@ -158,6 +161,7 @@ pub(crate) fn first_line(text: &str) -> String {
 
 #[derive(Deserialize)]
 struct PullRequestPayload {
+    #[serde(deserialize_with = "short")]
     action: String,
     pull_request: PullPayload,
     repository: RepositoryPayload,
@@ -196,25 +200,29 @@ pub(crate) fn pull_request(
 pub(crate) fn action(payload: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Payload {
+        #[serde(deserialize_with = "short")]
         action: String,
     }
     Some(serde_json::from_slice::<Payload>(payload).ok()?.action)
 }
 
+/// A forge allows a hundred. Some of them alone could make a preview that all of them together forbid.
+const MOST_LABELS: usize = 1000;
+
 /// `pull_request` as both forges write it.
 #[derive(Debug, Deserialize)]
 struct PullPayload {
     number: u64,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "line")]
     title: String,
     #[serde(default, deserialize_with = "lenient")]
     draft: bool,
     #[serde(default, deserialize_with = "lenient")]
     merged: bool,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "optional")]
     html_url: String,
     #[serde(default, deserialize_with = "lenient")]
-    labels: Vec<LabelPayload>,
+    labels: List<LabelPayload, MOST_LABELS>,
     #[serde(default, deserialize_with = "lenient")]
     user: Account,
     /// GitHub only.
@@ -228,12 +236,15 @@ struct PullPayload {
 
 #[derive(Debug, Deserialize)]
 struct LabelPayload {
+    #[serde(deserialize_with = "short")]
     name: String,
 }
 
 #[derive(Debug, Deserialize)]
 struct SidePayload {
+    #[serde(deserialize_with = "short")]
     r#ref: String,
+    #[serde(deserialize_with = "short")]
     sha: String,
     /// Null when a fork has been deleted.
     #[serde(default)]
@@ -261,14 +272,17 @@ impl PullPayload {
             }
             _ => base.repository = Some(repository.clone()),
         }
+        if self.labels.more {
+            return Err(Malformation(format!("pull_request has more than {MOST_LABELS} labels")));
+        }
         let mut pull = PullRequest {
             number: self.number,
             action: action.into(),
             head: Some(head),
             base: Some(base),
             draft: self.draft,
-            labels: self.labels.into_iter().map(|label| label.name).collect(),
-            title: first_line(&self.title),
+            labels: self.labels.kept.into_iter().map(|label| label.name).collect(),
+            title: self.title,
             author: self.user.login.unwrap_or_default(),
             merged: self.merged,
             html_url: self.html_url,

@@ -287,6 +287,12 @@ fn what_is_not_understood_says_why() {
         ("push", with(github(), "/after", json!("--upload-pack=x")), "after is not a commit id"),
         ("push", with(github(), "/repository/full_name", json!("a/b/c")), "owner/name"),
         ("push", with(github(), "/repository/full_name", json!("../x")), "owner/name"),
+        ("push", with(github(), "/ref", json!("r".repeat(5_000))), "a text of 5000 bytes"),
+        (
+            "pull_request",
+            with(pull(ForgeKind::Github, "opened"), "/pull_request/labels", vec![json!({ "name": "a" }); 1_001].into()),
+            "more than 1000 labels",
+        ),
         ("pull_request", json!({}), "`action`"),
         ("pull_request", json!({ "action": "opened" }), "`pull_request`"),
         (
@@ -333,8 +339,8 @@ fn signatures() {
         ("another secret", github, json, &body, code(&body, "wrong"), Err(Rejected::Signature)),
         ("nothing", github, json, &body, None, Err(Rejected::Unsigned)),
         ("nothing", gitea, json, &body, None, Err(Rejected::Unsigned)),
-        ("too short", github, json, &body, Some("00".into()), Err(Rejected::Signature)),
-        ("not hexadecimal", github, json, &body, Some("zz".repeat(32)), Err(Rejected::Signature)),
+        ("too short", github, json, &body, Some("00".into()), Err(Rejected::Unsigned)),
+        ("not hexadecimal", github, json, &body, Some("zz".repeat(32)), Err(Rejected::Unsigned)),
         ("another type", github, "text/plain", &body, code(&body, "right"), Err(Rejected::ContentType)),
     ];
     for (name, kind, content_type, body, code, expected) in cases {
@@ -350,6 +356,31 @@ fn signatures() {
     let headers = signed(github, "push", body.as_bytes());
     assert_eq!(verify(github, &headers, body.as_bytes(), &[]).err(), Some(Rejected::Signature), "no secret, no entry");
     assert_eq!(verify(gitea, &headers, body.as_bytes(), &[secret()]).err(), Some(Rejected::Header("X-Gitea-Event")));
+}
+
+#[test]
+fn what_the_headers_tell_before_there_is_a_body() {
+    let (kind, code) = (ForgeKind::Github, format!("sha256={}", "0".repeat(64)));
+    let pairs = [
+        ("X-GitHub-Event", "push"),
+        ("X-GitHub-Delivery", "d-1"),
+        ("Content-Type", "application/json"),
+        ("X-Hub-Signature-256", code.as_str()),
+    ];
+    let checked = |pairs: &[(&str, &str)]| check_headers(kind, &pairs.iter().copied().collect(), true);
+    assert_eq!(checked(&pairs), Ok(()));
+    for (name, value) in pairs {
+        assert_eq!(checked(&[&pairs[..], &[(name, value)]].concat()), Err(Rejected::Twice(name)));
+        // Also if the second cannot be used.
+        assert_eq!(checked(&[&pairs[..], &[(name, "")]].concat()), Err(Rejected::Twice(name)));
+    }
+    for signature in ["", "sha256=", &code[..70], &code[7..], &format!("sha1={}", "0".repeat(40)), &format!("{code}0")]
+    {
+        let headers = [&pairs[..3], &[("X-Hub-Signature-256", signature)]].concat();
+        assert_eq!(checked(&headers), Err(Rejected::Unsigned), "{signature}");
+    }
+    let form = [("Content-Type", "application/x-www-form-urlencoded")].into_iter().collect();
+    assert_eq!((memory(&pairs.into_iter().collect(), 10), memory(&form, 10)), (20, 30));
 }
 
 #[test]

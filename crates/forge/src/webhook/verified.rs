@@ -67,10 +67,13 @@ pub enum Rejected {
     /// A header that every webhook of the forge has.
     #[error("the {0} header is missing or not usable; this address takes webhooks from GitHub and Gitea only")]
     Header(&'static str),
+    /// A header by which something is decided came more than once.
+    #[error("the {0} header came twice; each header of a webhook must come once, also through a proxy")]
+    Twice(&'static str),
     /// Neither JSON nor a form.
     #[error("the content type must be application/json or application/x-www-form-urlencoded")]
     ContentType,
-    /// No signature, or one in an old format.
+    /// No signature, or something that cannot be one.
     #[error("the webhook is not signed with HMAC-SHA256; set a secret in the forge's webhook settings")]
     Unsigned,
     /// Signed with another secret, or changed on the way.
@@ -119,10 +122,21 @@ pub fn accept_unsigned(
 }
 
 /// What can be said before the body is read: whether the headers are those of a webhook, and if it has to be signed,
-/// whether it carries a signature.
+/// whether it carries what can be a signature.
 pub fn check_headers(kind: ForgeKind, headers: &Headers, has_to_be_signed: bool) -> Result<(), Rejected> {
     read_headers(kind, headers)?;
-    (!has_to_be_signed || signature(kind, headers).is_some()).then_some(()).ok_or(Rejected::Unsigned)
+    if has_to_be_signed {
+        code(kind, headers)?;
+    }
+    Ok(())
+}
+
+/// The most memory that a body of `bytes` takes until it is understood, together with what is made of it: JSON with an
+/// escaped text or deep nesting needs as much again to be read, and a form has its JSON beside it. What is kept in the end
+/// has a limit that does not depend on the body.
+pub fn memory(headers: &Headers, bytes: usize) -> usize {
+    let copies = if Packing::of(headers.get("content-type")) == Some(Packing::Form) { 3 } else { 2 };
+    bytes.saturating_mul(copies)
 }
 
 /// A request's body; made from [`Bytes`] without a copy, or from a slice with one.
@@ -159,6 +173,9 @@ fn read_headers(kind: ForgeKind, headers: &Headers) -> Result<(&str, &str, Packi
         ForgeKind::Github => (github::webhook::EVENT, github::webhook::DELIVERY),
         ForgeKind::Gitea => (gitea::webhook::EVENT, gitea::webhook::DELIVERY),
     };
+    if let Some(header) = headers.twice() {
+        return Err(Rejected::Twice(header));
+    }
     // Gitea's webhooks carry GitHub's headers too; at GitHub's own address they are still Gitea's.
     if identify(headers) != Some(kind) {
         return Err(Rejected::Header(event));
@@ -175,15 +192,21 @@ fn signature(kind: ForgeKind, headers: &Headers) -> Option<&str> {
     }
 }
 
+/// The signature, if it can be one of HMAC-SHA256.
+fn code(kind: ForgeKind, headers: &Headers) -> Result<[u8; 32], Rejected> {
+    let mut code = [0; 32];
+    hex::decode_to_slice(signature(kind, headers).ok_or(Rejected::Unsigned)?, &mut code)
+        .map_err(|_| Rejected::Unsigned)?;
+    Ok(code)
+}
+
 /// Names of events and ids of deliveries end up in message properties and logs.
 fn is_token(value: &str) -> bool {
     (1..=128).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
 }
 
 fn check(raw: &RawWebhook, packing: Packing, headers: &Headers, secrets: &[Secret]) -> Result<(), Rejected> {
-    let mut code = [0; 32];
-    hex::decode_to_slice(signature(raw.kind, headers).ok_or(Rejected::Unsigned)?, &mut code)
-        .map_err(|_| Rejected::Signature)?;
+    let code = code(raw.kind, headers)?;
     let signed = match (raw.kind, packing) {
         // Gitea signs the JSON and then packs it, GitHub signs what it sends.
         (ForgeKind::Gitea, Packing::Form) => &raw.payload,

@@ -237,6 +237,11 @@ impl Webhook {
         self.body.clone()
     }
 
+    /// All of the request.
+    pub fn request(&self, path: &str) -> Vec<u8> {
+        [self.head(path, &format!("content-length: {}", self.body.len())).as_bytes(), self.body.as_bytes()].concat()
+    }
+
     /// The request up to its body.
     pub fn head(&self, path: &str, length: &str) -> String {
         let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();

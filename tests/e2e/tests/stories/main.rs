@@ -5,6 +5,7 @@
 mod attacks;
 mod attacks_forks;
 mod attacks_identity;
+mod attacks_receiver;
 mod cli;
 mod drift;
 mod example;
