@@ -18,7 +18,7 @@
 //! assert!(customizations.warnings().is_empty());
 //!
 //! let widget = Object(json!({ "apiVersion": "example.com/v1", "kind": "Widget", "status": { "phase": "Degraded" } }));
-//! assert_eq!(customizations.health(&widget).unwrap().status, HealthStatus::Degraded);
+//! assert_eq!(customizations.health(&widget, jiff::Timestamp::now()).unwrap().status, HealthStatus::Degraded);
 //! assert_eq!(customizations.ignore_differences()[0].kind, "*");
 //! assert!(customizations.is_excluded("db.example.net", "Database", &["in-cluster"]));
 //! ```
@@ -37,6 +37,7 @@ use engine::compare::{KnownTypeField, SystemRules};
 use engine::health::Health;
 use entries::Entries;
 use filter::Filters;
+use jiff::Timestamp;
 use resources::{IgnoreDifference, Object};
 use sha2::{Digest as _, Sha256};
 
@@ -121,14 +122,14 @@ impl Customizations {
     /// How well a live object is: by the user's Lua for its kind, or else by the engine's rules. An object that is being deleted is
     /// progressing, whatever its Lua would say. `None`: it has no health.
     ///
-    /// A script ends within about a second, and blocks the thread for as long.
-    pub fn health(&self, object: &Object) -> Option<Health> {
+    /// A script ends within about a second, and blocks the thread for as long. `now` is for the engine's rules; scripts ask the clock.
+    pub fn health(&self, object: &Object, now: Timestamp) -> Option<Health> {
         if object.is_being_deleted() {
-            return engine::health::health(object);
+            return engine::health::health(object, now);
         }
         match self.entries.script(object.group(), object.kind()) {
             Some(script) => script.judge(object),
-            None => engine::health::health(object),
+            None => engine::health::health(object, now),
         }
     }
 }

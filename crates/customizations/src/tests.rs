@@ -25,7 +25,7 @@ fn object(api_version: &str, kind: &str) -> Object {
 
 /// The message that the Lua for a kind gives.
 fn message(customizations: &Customizations, api_version: &str, kind: &str) -> Option<String> {
-    customizations.health(&object(api_version, kind)).map(|health| health.message)
+    customizations.health(&object(api_version, kind), Timestamp::MAX).map(|health| health.message)
 }
 
 const PAUSED: &str = "return { status = 'Suspended', message = 'the user says so' }";
@@ -137,19 +137,19 @@ fn the_narrowest_health_counts() {
 fn the_engine_judges_what_nobody_wrote_a_script_for() {
     let customizations = parse(&[("resource.customizations.health.example.com_Widget", PAUSED)]);
     let deployment = object("apps/v1", "Deployment");
-    assert_eq!(customizations.health(&deployment), engine::health::health(&deployment));
-    assert!(customizations.health(&deployment).is_some());
+    assert_eq!(customizations.health(&deployment, Timestamp::MAX), engine::health::health(&deployment, Timestamp::MAX));
+    assert!(customizations.health(&deployment, Timestamp::MAX).is_some());
 
     let mut widget = object("example.com/v1", "Widget");
-    assert_eq!(customizations.health(&widget).unwrap().status, HealthStatus::Suspended);
+    assert_eq!(customizations.health(&widget, Timestamp::MAX).unwrap().status, HealthStatus::Suspended);
     widget.0["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-    assert_eq!(customizations.health(&widget).unwrap().status, HealthStatus::Progressing);
+    assert_eq!(customizations.health(&widget, Timestamp::MAX).unwrap().status, HealthStatus::Progressing);
 }
 
 #[test]
 fn a_script_can_say_that_there_is_no_health() {
     let customizations = parse(&[("resource.customizations.health.apps_Deployment", "return nil")]);
-    assert_eq!(customizations.health(&object("apps/v1", "Deployment")), None);
+    assert_eq!(customizations.health(&object("apps/v1", "Deployment"), Timestamp::MAX), None);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn one_entry_that_is_wrong_leaves_the_others() {
         "a/A: {health.lua: 'return {status = \"Healthy\"}', ignoreDifferences: 3}\nb/B: 4\nc/C: {knownTypeFields: [{field: a, type: b}]}",
     )]);
     assert_eq!(customizations.warnings().len(), 2, "{:?}", customizations.warnings());
-    assert_eq!(customizations.health(&object("a/v1", "A")).unwrap().status, HealthStatus::Healthy);
+    assert_eq!(customizations.health(&object("a/v1", "A"), Timestamp::MAX).unwrap().status, HealthStatus::Healthy);
     assert_eq!(customizations.system_rules().known_types.len(), 1);
 }
 
@@ -292,7 +292,7 @@ fn a_script_that_does_not_compile_is_a_warning_and_unknown() {
           until the script is repaired"
         ]
     );
-    let health = customizations.health(&object("example.com/v1", "Widget")).unwrap();
+    let health = customizations.health(&object("example.com/v1", "Widget"), Timestamp::MAX).unwrap();
     assert_eq!(health.to_string(), "Unknown: health.example.com_Widget:3: unexpected symbol near 'return'");
 }
 
@@ -330,9 +330,9 @@ fn the_examples_of_the_documentation_work() {
         ("False", "Failed", "Degraded: as it says"),
         ("False", "Starting", "Progressing: as it says"),
     ] {
-        assert_eq!(health.health(&database(status, reason)).unwrap().to_string(), wanted);
+        assert_eq!(health.health(&database(status, reason), Timestamp::MAX).unwrap().to_string(), wanted);
     }
-    let waiting = health.health(&object("example.com/v1", "Database")).unwrap();
+    let waiting = health.health(&object("example.com/v1", "Database"), Timestamp::MAX).unwrap();
     assert_eq!(waiting.to_string(), "Progressing: waiting for its first condition");
     assert!(example("resource.exclusions").is_excluded("cilium.io", "CiliumEndpoint", &["in-cluster"]));
 }

@@ -18,7 +18,7 @@
 //! let rules = CompareRules::new(&[], &["lockstep"]);
 //! let difference = compare(&object(3), Some(&object(1)), &rules);
 //! assert_eq!(difference.to_string(), "spec.replicas: live 1, wanted 3");
-//! assert!(engine::health::health(&object(1)).is_some());
+//! assert!(engine::health::health(&object(1), jiff::Timestamp::now()).is_some());
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

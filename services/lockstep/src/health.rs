@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use customizations::Customizations;
 use engine::health::{JudgedKind, kinds};
+use jiff::Timestamp;
 use resources::{HealthStatus, Object};
 use serde::Serialize;
 
@@ -54,7 +55,7 @@ struct Answer {
 
 impl Answer {
     fn of(object: &Object, customizations: &Customizations) -> Self {
-        let (status, message) = match customizations.health(object) {
+        let (status, message) = match customizations.health(object, Timestamp::now()) {
             Some(health) => (health.status, health.message),
             None => (HealthStatus::Healthy, NOTHING_TO_JUDGE.into()),
         };

@@ -9,6 +9,7 @@ use cluster::{ApiKind, Cluster, ClusterError, LiveStore};
 use engine::health::Health;
 use engine::ownership::Tracking;
 use git::{Git, Remote, RepositoryKey, RepositoryUrl};
+use jiff::Timestamp;
 use render::Renderer;
 use resources::{Destination, Object, ObjectKey, annotations};
 use serde_json::json;
@@ -112,7 +113,7 @@ impl Context {
 
     /// How well a live object is, by the rules of this cluster.
     pub fn health(&self, object: &Object) -> Option<Health> {
-        self.customizations.get().customizations.health(object)
+        self.customizations.get().customizations.health(object, Timestamp::now())
     }
 
     /// Watches these kinds (group, version, kind), those of them that the cluster serves. What is watched already costs nothing.

@@ -8,8 +8,10 @@ mod argo;
 mod batch;
 mod core;
 mod extension;
+mod kruise;
 mod kstatus;
 mod pod;
+mod rollout;
 mod rule;
 mod rules;
 
@@ -17,10 +19,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::LazyLock;
 
+use jiff::{SignedDuration, Timestamp};
 use resources::{HealthStatus, Object, ObjectKey};
 use rule::Rule;
 use serde::Serialize;
 use serde_json::Value;
+
+/// So long something that is new may look as if it had failed: a metric that has not arrived, what comes with the same push.
+const GRACE: SignedDuration = SignedDuration::from_mins(5);
 
 /// How well an object or an application is, with a sentence for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,12 +36,15 @@ pub struct Health {
     /// What it is waiting for, or what is wrong; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// Until then the answer holds as long as the object stays as it is; after it, time alone has made it another.
+    #[serde(skip)]
+    pub until: Option<Timestamp>,
 }
 
 impl Health {
     /// A health with its sentence.
     pub fn new(status: HealthStatus, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), until: None }
     }
 
     pub(crate) fn healthy() -> Self {
@@ -52,6 +61,14 @@ impl Health {
 
     pub(crate) fn suspended(message: impl Into<String>) -> Self {
         Self::new(HealthStatus::Suspended, message)
+    }
+
+    /// The same, but progressing in the first time after it began to be so. Where nobody knows when that was, it is long ago.
+    fn after(self, grace: SignedDuration, since: Option<Timestamp>, now: Timestamp) -> Self {
+        match since.and_then(|since| since.checked_add(grace).ok()) {
+            Some(until) if now < until => Self { until: Some(until), ..Self::progressing(self.message) },
+            _ => self,
+        }
     }
 }
 
@@ -125,16 +142,24 @@ fn rule_of(group: &str, kind: &str) -> Option<&'static Rule> {
 }
 
 /// How well a live object is. `None`: objects of this kind are neither well nor ill (a ConfigMap).
-pub fn health(object: &Object) -> Option<Health> {
+///
+/// `now` decides whether something is new: what would be a failure is then still on its way.
+pub fn health(object: &Object, now: Timestamp) -> Option<Health> {
     if object.is_being_deleted() {
         return Some(being_deleted(object));
     }
     let (group, kind) = (object.group(), object.kind());
     match rule_of(group, kind) {
-        Some(rule) => rule.judge(object).or_else(|| kstatus::custom_resource(object)),
+        Some(rule) => rule.judge(object, now).or_else(|| kstatus::custom_resource(object, now)),
         None if crate::kinds::is_builtin_group(group) => None,
-        None => kstatus::custom_resource(object),
+        None => kstatus::custom_resource(object, now),
     }
+}
+
+/// Whether an object becomes well only by what may come in a later wave: a claim whose volume is made for the first pod that uses
+/// it. It does not hold up the waves after it.
+pub fn waits_for_later_waves(object: &Object) -> bool {
+    object.group().is_empty() && object.kind() == "PersistentVolumeClaim" && text(object, "/status/phase") == "Pending"
 }
 
 fn being_deleted(object: &Object) -> Health {
@@ -203,6 +228,8 @@ pub(crate) struct Condition<'a> {
     pub(crate) status: &'a str,
     pub(crate) reason: &'a str,
     pub(crate) message: &'a str,
+    /// Since when it has this status.
+    pub(crate) since: Option<Timestamp>,
 }
 
 impl<'a> Condition<'a> {
@@ -222,7 +249,14 @@ impl<'a> Condition<'a> {
 
 pub(crate) fn condition(value: &Value) -> Condition<'_> {
     let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
-    Condition { kind: text("type"), status: text("status"), reason: text("reason"), message: text("message") }
+    let status = match value.get("status") {
+        // Some controllers write it so, or only those conditions that hold.
+        None | Some(Value::Bool(true)) => "True",
+        Some(Value::Bool(false)) => "False",
+        _ => text("status"),
+    };
+    let since = text("lastTransitionTime").parse().ok();
+    Condition { kind: text("type"), status, reason: text("reason"), message: text("message"), since }
 }
 
 pub(crate) fn conditions(object: &Object) -> impl Iterator<Item = Condition<'_>> {
@@ -245,6 +279,12 @@ pub(crate) fn text<'a>(object: &'a Object, pointer: &str) -> &'a str {
 pub(crate) fn is_unobserved(object: &Object) -> bool {
     let generation = number(object, "/metadata/generation").unwrap_or(0);
     generation > number(object, "/status/observedGeneration").unwrap_or(0)
+}
+
+/// The same where a controller may also say nothing.
+pub(crate) fn is_behind(object: &Object) -> bool {
+    let generations = (number(object, "/metadata/generation"), number(object, "/status/observedGeneration"));
+    matches!(generations, (Some(newest), Some(seen)) if seen < newest)
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use resources::{HealthStatus, Object};
 use serde_json::Value;
 
-use super::{Health, condition, find_condition, number};
+use super::{GRACE, Health, condition, find_condition, number};
 
 /// What a kind waits for until its controller has seen the newest change.
 pub(super) const UNOBSERVED: &str = "waiting for its controller to see the change";
@@ -36,8 +37,8 @@ pub(super) struct Rule {
 
 impl Rule {
     /// The answer of the first line that applies.
-    pub(super) fn judge(&self, object: &Object) -> Option<Health> {
-        self.lines.iter().find_map(|line| line.answer(object))
+    pub(super) fn judge(&self, object: &Object, now: Timestamp) -> Option<Health> {
+        self.lines.iter().find_map(|line| line.answer(object, now))
     }
 
     pub(super) const fn never(self, never: &'static [HealthStatus]) -> Self {
@@ -64,12 +65,15 @@ pub(super) struct Line {
     words: &'static str,
     /// Where more is said: the first of these that has a text.
     details: &'static [&'static str],
+    /// Progressing as long as it is new.
+    patient: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Test {
     Condition { kind: &'static str, status: &'static str },
     Value { at: &'static str, values: &'static [&'static str] },
+    Begins { at: &'static str, with: &'static [&'static str] },
     Present(&'static str),
     Absent(&'static str),
     Exists(&'static str),
@@ -80,10 +84,11 @@ enum Test {
     Rest(&'static str),
     Ask(fn(&Object) -> Option<Health>),
     By(fn(&Object) -> Health),
+    ByAge(fn(&Object, Timestamp) -> Health),
 }
 
 const fn line(test: Test, status: HealthStatus) -> Line {
-    Line { test, status, only: &[], except: &[], about: &[], words: "", details: &[] }
+    Line { test, status, only: &[], except: &[], about: &[], words: "", details: &[], patient: false }
 }
 
 /// The condition of this type has this status.
@@ -104,6 +109,11 @@ pub(super) const fn no(kind: &'static str, health: HealthStatus) -> Line {
 /// The text, number or boolean at the pointer is one of these.
 pub(super) const fn is(at: &'static str, values: &'static [&'static str], health: HealthStatus) -> Line {
     line(Test::Value { at, values }, health)
+}
+
+/// The text at the pointer begins with one of these.
+pub(super) const fn begins(at: &'static str, with: &'static [&'static str], health: HealthStatus) -> Line {
+    line(Test::Begins { at, with }, health)
 }
 
 /// The switch at the pointer is on.
@@ -170,6 +180,11 @@ pub(super) const fn by(function: fn(&Object) -> Health) -> Line {
     line(Test::By(function), HealthStatus::Unknown)
 }
 
+/// A function that knows the answer, which depends on how old something is.
+pub(super) const fn by_age(function: fn(&Object, Timestamp) -> Health) -> Line {
+    line(Test::ByAge(function), HealthStatus::Unknown)
+}
+
 /// Progressing until the controller has seen the newest change, where it says what it has seen.
 pub(super) const OBSERVED: Line = behind("/status/observedGeneration");
 
@@ -213,12 +228,28 @@ impl Line {
         Self { details, ..self }
     }
 
-    fn answer(&self, object: &Object) -> Option<Health> {
+    /// Progressing while it is new: a condition since it became so, everything else since the object was made. For what may pass
+    /// by itself, as what is wrong only until the rest of the same push is there.
+    pub(super) const fn patient(self) -> Self {
+        Self { patient: true, ..self }
+    }
+
+    pub(super) fn answer(&self, object: &Object, now: Timestamp) -> Option<Health> {
+        let mut since = None;
+        let health = self.found(object, now, &mut since)?;
+        let silent = health.status == HealthStatus::Progressing && health.message.is_empty();
+        let health = if silent { Health::progressing(WAITING) } else { health };
+        Some(if self.patient { health.after(GRACE, since.or_else(|| object.created_at()), now) } else { health })
+    }
+
+    fn found(&self, object: &Object, now: Timestamp, since: &mut Option<Timestamp>) -> Option<Health> {
         let found: Cow<'_, str> = match self.test {
             Test::Ask(function) => return function(object),
             Test::By(function) => return Some(function(object)),
+            Test::ByAge(function) => return Some(function(object, now)),
             Test::Condition { kind, status } => {
                 let condition = find_condition(object, kind).filter(|condition| condition.status == status)?;
+                *since = condition.since;
                 let counts = (self.only.is_empty() || self.only.contains(&condition.reason))
                     && !self.except.contains(&condition.reason)
                     && (self.about.is_empty() || self.about.iter().any(|part| condition.message.contains(part)));
@@ -233,6 +264,10 @@ impl Line {
             Test::Value { at, values } => {
                 let found = object.at(at).and_then(plain)?;
                 values.contains(&found.as_ref()).then_some(found)?
+            }
+            Test::Begins { at, with } => {
+                let found = object.at(at).and_then(plain)?;
+                with.iter().any(|start| found.starts_with(start)).then_some(found)?
             }
             Test::Present(at) => {
                 let found = object.at(at).filter(|value| !is_empty(value))?;
@@ -260,6 +295,7 @@ impl Line {
                 let item = items.iter().find(|item| {
                     fields.iter().all(|(field, value)| item.get(field).and_then(plain).as_deref() == Some(value))
                 })?;
+                *since = condition(item).since;
                 let said = self.details.iter().map(|at| item.pointer(at)).find_map(|value| value.and_then(plain));
                 let said = said.unwrap_or_else(|| condition(item).text().into());
                 return Some(self.health(join(self.words, &said)));

@@ -2,12 +2,16 @@ use resources::HealthStatus::{self, Degraded, Healthy, Missing, Progressing, Sus
 
 use super::*;
 
+fn now() -> Timestamp {
+    "2026-01-01T12:00:00Z".parse().unwrap()
+}
+
 fn check(head: &str, cases: &[(&str, Option<HealthStatus>, &str)]) {
     for (body, status, message) in cases {
         let [mut head, body]: [Value; 2] = [head, *body].map(|text| serde_saphyr::from_str(text).unwrap());
         head.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
         let (manifest, object) = (head.to_string(), Object(head));
-        let got = health(&object);
+        let got = health(&object, now());
         assert_eq!(got.as_ref().map(|health| health.status), *status, "{manifest}\n{got:?}");
         let text = got.map(|health| health.message).unwrap_or_default();
         assert!(text.contains(message), "{manifest}\n{text:?} has no {message:?}");
@@ -239,7 +243,12 @@ fn jobs() {
     check(
         "apiVersion: batch/v1\nkind: CronJob",
         &[
-            ("spec: {suspend: true}", Some(Suspended), ""),
+            ("spec: {suspend: true}", Some(Healthy), ""),
+            (
+                "spec: {suspend: true}\nstatus: {lastScheduleTime: '2026-01-02T00:00:00Z', lastSuccessfulTime: '2026-01-01T00:00:09Z'}",
+                Some(Healthy),
+                "",
+            ),
             ("spec: {}", Some(Healthy), ""),
             ("status: {lastScheduleTime: '2026-01-01T00:00:00Z'}", Some(Healthy), ""),
             (
@@ -284,12 +293,57 @@ fn network_storage_and_scaling() {
             ("status: {phase: Bound}", Some(Healthy), ""),
             ("status: {phase: Pending}", Some(Progressing), "volume"),
             ("status: {phase: Lost}", Some(Degraded), "lost"),
+            ("spec: {volumeName: v}\nstatus: {phase: Pending}", Some(Progressing), "waiting for the volume v"),
+            (
+                "metadata: {creationTimestamp: '2026-01-01T11:59:30Z'}\nstatus: {phase: Pending}",
+                Some(Progressing),
+                "first pod",
+            ),
+            (
+                "metadata: {creationTimestamp: '2026-01-01T11:58:30Z'}\nstatus: {phase: Pending}",
+                Some(Suspended),
+                "first pod",
+            ),
+            (
+                "metadata: {creationTimestamp: '2026-01-01T11:00:00Z', annotations: {volume.kubernetes.io/storage-provisioner: a}}\nstatus: {phase: Pending}",
+                Some(Progressing),
+                "waiting for a volume",
+            ),
         ],
     );
     check(
         "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler",
         &[
-            ("status: {}", Some(Progressing), ""),
+            ("{}", Some(Progressing), "first decision"),
+            ("status: {}", Some(Progressing), "first decision"),
+            (
+                "status: {conditions: [{type: AbleToScale, status: 'True', reason: SucceededGetScale}]}",
+                Some(Progressing),
+                "",
+            ),
+            (
+                "status: {conditions: [{type: ScalingActive, status: 'False', reason: FailedGetResourceMetric, message: no metrics, \
+             lastTransitionTime: '2026-01-01T11:56:00Z'}]}",
+                Some(Progressing),
+                "no metrics",
+            ),
+            (
+                "status: {conditions: [{type: ScalingActive, status: 'False', reason: FailedGetResourceMetric, message: no metrics, \
+             lastTransitionTime: '2026-01-01T11:54:00Z'}]}",
+                Some(Degraded),
+                "no metrics",
+            ),
+            (
+                "metadata: {creationTimestamp: '2026-01-01T11:59:00Z'}\nstatus: {conditions: [{type: AbleToScale, status: 'False', \
+             reason: FailedGetScale, message: no such deployment}]}",
+                Some(Progressing),
+                "no such deployment",
+            ),
+            (
+                "status: {conditions: [{type: ScalingActive, status: 'False', reason: InvalidSelector, lastTransitionTime: '2026-01-01T11:59:00Z'}]}",
+                Some(Degraded),
+                "InvalidSelector",
+            ),
             (
                 "status: {conditions: [{type: AbleToScale, status: 'True', reason: ReadyForNewScale}]}",
                 Some(Healthy),
@@ -325,6 +379,24 @@ fn what_extends_the_api() {
             ),
             ("status: {conditions: [{type: NamesAccepted, status: 'False', message: taken}]}", Some(Degraded), "taken"),
             ("{}", Some(Progressing), "established"),
+            (
+                "metadata: {creationTimestamp: '2026-01-01T11:59:58Z'}\nstatus: {conditions: [{type: NamesAccepted, status: 'True'}, \
+             {type: Established, status: 'False', reason: Installing}]}",
+                Some(Progressing),
+                "Installing",
+            ),
+            (
+                "metadata: {creationTimestamp: '2026-01-01T11:00:00Z'}\nstatus: {conditions: [{type: NamesAccepted, status: 'True'}, \
+             {type: Established, status: 'False', reason: Installing}]}",
+                Some(Degraded),
+                "Installing",
+            ),
+            (
+                "status: {conditions: [{type: Established, status: 'True'}, {type: KubernetesAPIApprovalPolicyConformant, status: 'False', \
+             message: not approved}]}",
+                { Some(Degraded) },
+                "not approved",
+            ),
         ],
     );
     check(
@@ -412,12 +484,77 @@ fn custom_resources_and_kinds_without_health() {
             ),
         ],
     );
-    for head in [
-        "apiVersion: v1\nkind: ConfigMap",
-        "apiVersion: v1\nkind: Namespace",
-        "apiVersion: policy/v1\nkind: PodDisruptionBudget",
-    ] {
+    for head in
+        ["apiVersion: v1\nkind: ConfigMap", "apiVersion: v1\nkind: Namespace", "apiVersion: policy/v1\nkind: Eviction"]
+    {
         check(head, &[("status: {conditions: [{type: Ready, status: 'False'}]}", None, "")]);
+    }
+}
+
+#[test]
+fn words_that_tell_of_kinds_without_a_rule() {
+    check(
+        "apiVersion: example.com/v1\nkind: Widget\nmetadata: {generation: 2, creationTimestamp: '2026-01-01T00:00:00Z'}",
+        &[
+            ("status: {phase: Failed, message: no space}", Some(Degraded), "Failed: no space"),
+            ("status: {state: REJECTED}", Some(Degraded), "REJECTED"),
+            ("status: {status: install-failed}", Some(Degraded), "install-failed"),
+            ("status: {health: degraded}", Some(Degraded), "degraded"),
+            ("status: {state: Invalid, conditions: [{type: Ready, status: 'True'}]}", Some(Degraded), "Invalid"),
+            ("status: {conditions: [{type: Failed, status: 'True', message: no space}]}", Some(Degraded), "no space"),
+            ("status: {conditions: [{type: InvalidSpec, status: 'True'}]}", Some(Degraded), "InvalidSpec"),
+            (
+                "status: {conditions: [{type: Ready, status: 'True'}, {type: Degraded, status: 'True', message: half}]}",
+                Some(Degraded),
+                "half",
+            ),
+            ("status: {conditions: [{type: Failed, status: 'False'}, {type: Error, status: 'False'}]}", None, ""),
+            ("status: {conditions: [{type: Accepted, status: 'False', message: not so}]}", Some(Degraded), "not so"),
+            ("status: {conditions: [{type: Valid, status: 'False', reason: Pending}]}", Some(Progressing), "Pending"),
+            ("status: {conditions: [{type: Synced, status: 'False', reason: SyncError}]}", Some(Degraded), "SyncError"),
+            ("status: {conditions: [{type: Synced, status: 'False'}]}", Some(Progressing), "Synced is False"),
+            (
+                "status: {conditions: [{type: Ready, status: 'False', reason: ReconcileError, message: forbidden}]}",
+                Some(Degraded),
+                "forbidden",
+            ),
+            ("status: {conditions: [{type: Ready, status: 'False', reason: Creating}]}", Some(Progressing), "Creating"),
+            // What is tried again is given time.
+            (
+                "status: {conditions: [{type: Ready, status: 'False', reason: ReconcileError, lastTransitionTime: '2026-01-01T11:59:00Z'}]}",
+                Some(Progressing),
+                "ReconcileError",
+            ),
+            (
+                "status: {conditions: [{type: Error, status: 'True', lastTransitionTime: '2026-01-01T11:59:00Z'}]}",
+                Some(Progressing),
+                "Error",
+            ),
+            ("status: {phase: Pending}", Some(Progressing), "Pending"),
+            ("status: {phase: In Progress}", Some(Progressing), "In Progress"),
+            ("status: {phase: Paused}", Some(Suspended), "Paused"),
+            ("status: {phase: Pending, conditions: [{type: Ready, status: 'True'}]}", Some(Healthy), ""),
+            ("status: {phase: Active, state: Running}", None, ""),
+            ("status: {phase: 7, state: {name: Failed}}", None, ""),
+        ],
+    );
+}
+
+#[test]
+fn what_is_new_is_judged_again_when_it_is_not() {
+    let claim = Object(serde_json::json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": { "name": "a", "creationTimestamp": "2026-01-01T11:59:30Z" }, "status": { "phase": "Pending" },
+    }));
+    let new = health(&claim, now()).unwrap();
+    assert_eq!((new.status, new.until), (Progressing, Some("2026-01-01T12:00:30Z".parse().unwrap())));
+    let late = health(&claim, new.until.unwrap()).unwrap();
+    assert_eq!((late.status, late.until), (Suspended, None));
+    assert!(waits_for_later_waves(&claim), "the pod that uses it may come in a later wave");
+    for (group, kind, phase) in [("v1", "PersistentVolumeClaim", "Lost"), ("a/v1", "PersistentVolumeClaim", "Pending")]
+    {
+        let other = Object(serde_json::json!({ "apiVersion": group, "kind": kind, "status": { "phase": phase } }));
+        assert!(!waits_for_later_waves(&other), "{group} {phase}");
     }
 }
 

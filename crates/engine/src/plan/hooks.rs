@@ -170,14 +170,15 @@ pub enum HookOutcome {
 ///     "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"},
 ///     "status": {"conditions": [{"type": "Failed", "status": "True", "message": "out of tries"}]},
 /// }));
-/// let outcome = hook_outcome(&job, engine::health::health(&job).as_ref());
+/// let outcome = hook_outcome(&job, engine::health::health(&job, jiff::Timestamp::now()).as_ref());
 /// assert_eq!(outcome, HookOutcome::Failed { message: "out of tries".into() });
 /// ```
 pub fn hook_outcome(object: &Object, health: Option<&Health>) -> HookOutcome {
     if !object.is_being_deleted() {
         return outcome(health);
     }
-    match outcome(crate::health::health(&undeleted(object)).as_ref()) {
+    // Nothing that is being deleted is new any more.
+    match outcome(crate::health::health(&undeleted(object), jiff::Timestamp::MAX).as_ref()) {
         HookOutcome::Running { .. } => HookOutcome::Running { message: "being deleted".into() },
         ended => ended,
     }
@@ -326,7 +327,7 @@ mod tests {
             (custom(json!({"conditions": [{"type": "Stalled", "status": "True", "message": "no"}]})), "failed: no"),
         ] {
             let object = Object(object);
-            let got = match hook_outcome(&object, crate::health::health(&object).as_ref()) {
+            let got = match hook_outcome(&object, crate::health::health(&object, jiff::Timestamp::MAX).as_ref()) {
                 HookOutcome::Running { message } => format!("running: {message}"),
                 HookOutcome::Succeeded => "succeeded".into(),
                 HookOutcome::Failed { message } => format!("failed: {message}"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use engine::health::health;
 use engine::tree::Node;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
 use resources::{Application, HealthStatus, Object, ObjectKey};
 
 use super::reach::{Applications, Named, parsed};
@@ -26,7 +27,7 @@ pub async fn run(args: Named) -> anyhow::Result<ExitCode> {
         .try_filter_map(async |found| Ok(found.map(Arc::new)))
         .try_collect()
         .await?;
-    let trees = worker::tree::trees(cluster, &roots, health).await?;
+    let trees = worker::tree::trees(cluster, &roots, |object| health(object, Timestamp::now())).await?;
     args.output.print(&trees, || shown(&trees))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use engine::health::{Health, ResourceHealth, aggregate, ignores_health_check};
 use engine::ownership::owner_of;
 use engine::plan::Part;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
 use resources::{Object, ObjectKey, SyncStatus, annotations, option};
 
 use super::render::spec_hash;
@@ -190,19 +191,40 @@ pub async fn compare(pass: &Pass<'_>, desired: &Arc<Desired>) -> Result<Comparis
         && compared.is_of(pass, desired, &settings)
         && update(pass, &owner, compared, touched).await?
     {
+        judge_again(pass, &mut compared.comparison, Timestamp::now());
         let comparison = compared.comparison.clone();
         pass.managed.state().compared = known;
         return Ok(comparison);
     }
     let earlier = known.as_ref().map(|compared| compared.earlier(pass, desired, &settings)).unwrap_or_default();
     drop(known);
-    let compared = whole(pass, desired, settings, &owner, earlier).await?;
+    let mut compared = whole(pass, desired, settings, &owner, earlier).await?;
+    judge_again(pass, &mut compared.comparison, Timestamp::now());
     let comparison = compared.comparison.clone();
     let mut state = pass.managed.state();
     let shared = |resource: &Arc<Resource>| resource.desired.is_some() && resource.held_by.is_some();
     state.shares = comparison.resources.iter().any(shared);
     state.compared = Some(Box::new(compared));
     Ok(comparison)
+}
+
+/// What was new when it was judged, and has stayed as it was, may by now be late.
+fn judge_again(pass: &Pass<'_>, comparison: &mut Comparison, now: Timestamp) {
+    let late = late(&comparison.resources, now);
+    for &place in &late {
+        let mut resource = (*comparison.resources[place]).clone();
+        resource.health = resource.live.as_deref().and_then(|live| pass.ctx.health(live));
+        comparison.replace(place, Arc::new(resource));
+    }
+    if !late.is_empty() {
+        comparison.judge();
+    }
+}
+
+/// The objects whose health is not up to date any more by time alone.
+fn late(resources: &[Arc<Resource>], now: Timestamp) -> Vec<usize> {
+    let until = |place: usize| resources[place].health.as_ref().and_then(|health| health.until);
+    (0..resources.len()).filter(|&place| until(place).is_some_and(|until| until <= now)).collect()
 }
 
 /// Compares what was touched; `false`: not everything can be told from that.
@@ -550,6 +572,24 @@ mod tests {
             owned: true,
             held_by: None,
         })
+    }
+
+    #[test]
+    fn what_was_new_is_judged_again_when_its_time_is_up() {
+        let resource = |name: &str, until: Option<&str>| {
+            let mut resource = (*resource(name, SyncStatus::Synced)).clone();
+            let until = until.map(|until| until.parse().unwrap());
+            resource.health = Some(Health { until, ..Health::new(resources::HealthStatus::Progressing, "no metrics") });
+            Arc::new(resource)
+        };
+        let all = [
+            resource("always", None),
+            resource("new", Some("2026-01-01T12:05:00Z")),
+            resource("old", Some("2026-01-01T12:00:00Z")),
+        ];
+        assert_eq!(late(&all, "2026-01-01T11:59:59Z".parse().unwrap()), [0_usize; 0]);
+        assert_eq!(late(&all, "2026-01-01T12:00:00Z".parse().unwrap()), [2]);
+        assert_eq!(late(&all, "2026-01-01T13:00:00Z".parse().unwrap()), [1, 2]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::health::Health;
+use jiff::Timestamp;
 use resources::{HealthStatus, Object, ObjectKey};
 use serde_json::Value;
 
@@ -70,7 +71,7 @@ async fn worst_pod(pass: &Pass<'_>, workload: &Object) -> Option<String> {
     let kind = pass.ctx.cluster.kind("", Some("v1"), "Pod").await.ok()??;
     let pods = pass.ctx.cluster.list(&kind, Some(workload.namespace()), Some(&selector.join(","))).await.ok()?;
     let telling = pods.iter().filter(|pod| !pod.is_being_deleted()).filter_map(|pod| {
-        let health = engine::health::health(pod).filter(tells_something)?;
+        let health = engine::health::health(pod, Timestamp::now()).filter(tells_something)?;
         Some((health.status, format!("{}: {}", pod.key(), health.message)))
     });
     telling.max_by_key(|(status, _)| *status).map(|(_, sentence)| sentence)

@@ -86,8 +86,12 @@ pub async fn wave(pass: &Pass<'_>, keys: &[ObjectKey], hooks: &[Hook]) -> Result
     }
 }
 
-/// How well an object of a wave is. What a child Application says counts once it is about its present spec.
+/// How well an object of a wave is. What a child Application says counts once it is about its present spec; what only a later wave
+/// can make well is not waited for.
 fn health(pass: &Pass<'_>, live: &Object) -> Option<Health> {
+    if engine::health::waits_for_later_waves(live) {
+        return None;
+    }
     let child = live.group() == crate::context::GROUP && live.kind() == "Application";
     if child && Application::parse(live.0.clone()).is_ok_and(|child| !is_observed(&child)) {
         return Some(Health::new(HealthStatus::Progressing, "waiting for the application to follow its new spec"));

@@ -86,6 +86,48 @@ async fn hooks_and_waves_come_in_their_order() -> Result<()> {
     stage.strike().await
 }
 
+#[tokio::test]
+async fn what_waits_for_a_later_wave_or_for_nothing_holds_up_no_wave() -> Result<()> {
+    let stage = Stage::set(Kind::Github, &["dev"]).await?;
+    let wave = |number: &str| json!({ "argocd.argoproj.io/sync-wave": number });
+    // The cluster binds every claim at once, but not to a volume that does not exist: like one whose volume is made for its first pod.
+    let claim = json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": { "name": "data", "annotations": wave("0") },
+        "spec": {
+            "volumeName": "nowhere",
+            "accessModes": ["ReadWriteOnce"],
+            "resources": { "requests": { "storage": "16Mi" } },
+        },
+    });
+    let pod = json!({ "restartPolicy": "Never", "containers": [{ "name": "job", "image": "registry.example/job:1" }] });
+    let nightly = json!({
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": { "name": "nightly", "annotations": wave("0") },
+        "spec": {
+            "schedule": "0 3 * * *",
+            "suspend": true,
+            "jobTemplate": { "spec": { "template": { "spec": pod } } },
+        },
+    });
+    let shop = stage
+        .repository("acme/shop", |copy| {
+            copy.write("app/claim.yaml", claim.to_string())?;
+            copy.write("app/nightly.yaml", nightly.to_string())?;
+            copy.write("app/last.yaml", annotated("last", "1", wave("1")))
+        })
+        .await?;
+    stage.site().apply(application("shop", &shop.url, "app", true)).await?;
+    stage.site().has_content(NAMESPACE, "last", "1").await?;
+    stage.site().stands("shop", "Synced/Progressing").await?;
+
+    shop.git.remove("app/claim.yaml")?;
+    says(&stage, &shop, "shop", "success", "healthy").await?;
+    stage.strike().await
+}
+
 async fn a_hook_that_fails_ends_the_sync(stage: &Stage, shop: &WorkingCopy) -> Result<()> {
     shop.git.write("app/before.yaml", job("before", "fail", hook("PreSync")))?;
     shop.git.write("app/last.yaml", annotated("last", "2", json!({ "argocd.argoproj.io/sync-wave": "1" })))?;

@@ -268,7 +268,7 @@ fn hostile_expressions() {
     };
     let doubled = twice(&|at| format!("($v{at} + $v{at})"), ".text");
     let squared = twice(&|at| format!("($v{at} * $v{at})"), "9007199254740991");
-    let objects = twice(&|at| format!("{{a: $v{at}, b: $v{at}, c: [$v{at}, $v{at}]}}"), "{}");
+    let objects = twice(&|at| format!("{{a: $v{at}, b: $v{at}}}"), "{}");
     let products = format!(
         "select({{{}}} == 1) | .x",
         (0..12).map(|at| format!("a{at}: (1, 2, ..)")).collect::<Vec<_>>().join(", ")
@@ -283,8 +283,6 @@ fn hostile_expressions() {
         &nested,
         &doubled,
         &squared,
-        &objects,
-        &products,
         &deep,
         &tried,
         &lists,
@@ -324,7 +322,13 @@ fn hostile_expressions() {
             eprintln!("{took:>12?} {} {failed:?}", &expression[..expression.len().min(80)]);
         }
     }
-    for endless in [&both, &nested, &compared, &doubled, &objects, &products] {
+    // Too long to be read, or too many steps: either way it ends.
+    for refused in [&objects, &products] {
+        let ended = Filter::new(refused).and_then(|filter| filter.places(&large));
+        let error = ended.expect_err(refused);
+        assert!(error.contains("too "), "{error}: {refused}");
+    }
+    for endless in [&both, &nested, &compared, &doubled] {
         let error = Filter::new(endless).unwrap().places(&large).expect_err(endless);
         assert!(error.contains("too many steps"), "{endless}: {error}");
     }

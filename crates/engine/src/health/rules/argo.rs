@@ -1,9 +1,12 @@
 //! Argo: CD, Rollouts, Workflows, Events, and Numaflow and Kargo, which come from the same house.
 
-use resources::HealthStatus::{Degraded, Healthy, Progressing, Suspended};
+use resources::HealthStatus::{Degraded, Healthy, Progressing, Suspended, Unknown};
 
-use crate::health::argo::{application, application_set};
-use crate::health::rule::{Family, Line, OBSERVED, behind, by, flag, is, no, otherwise, rest, rule, yes};
+use crate::health::argo::{application, application_set, numaflow, promoter};
+use crate::health::rollout::rollout;
+use crate::health::rule::{
+    Family, Line, OBSERVED, by, by_age, flag, is, no, otherwise, present, rest, rule, when, yes,
+};
 
 const RUN: &[Line] = &[
     is("/status/phase", &["Successful"], Healthy),
@@ -13,34 +16,42 @@ const RUN: &[Line] = &[
     otherwise(Progressing).details(&["/status/message", "/status/phase"]),
 ];
 
-const NUMAFLOW: &[Line] = &[
+const NUMAFLOW: &[Line] = &[by_age(numaflow)];
+
+const NUMAPLANE: &[Line] = &[
     OBSERVED,
     is("/status/phase", &["Failed"], Degraded).details(&["/status/message"]),
-    is("/status/phase", &["Paused"], Suspended).says("paused"),
-    is("/status/phase", &["Running"], Healthy),
+    no("ProgressiveUpgradeSucceeded", Degraded),
+    no("ChildResourceDeployed", Degraded).patient(),
+    no("ChildResourcesHealthy", Progressing).only(&["Progressing"]),
+    no("ChildResourcesHealthy", Degraded).patient(),
+    when("ChildResourcesHealthy", "Unknown", Progressing),
+    present("/status/upgradeInProgress", Progressing).says("an upgrade is under way"),
+    is("/status/phase", &["Deployed"], Healthy),
     otherwise(Progressing).details(&["/status/message", "/status/phase"]),
 ];
+
+/// Providers and repositories only say whether they could be reached.
+const PROMOTER: &[Line] = &[by(promoter)];
 
 pub(super) const FAMILY: Family = Family {
     name: "Argo",
     rules: &[
         rule("argoproj.io", &["Application"], &[by(application)]),
         rule("argoproj.io", &["ApplicationSet"], &[by(application_set)]),
+        rule("argoproj.io", &["Rollout"], &[by(rollout)]),
         rule(
             "argoproj.io",
-            &["Rollout"],
+            &["AnalysisRun"],
             &[
-                flag("/spec/paused", Suspended).says("paused"),
-                // A generation as text; very old versions wrote a hash, which says nothing.
-                behind("/status/observedGeneration"),
-                is("/status/phase", &["Healthy"], Healthy),
-                is("/status/phase", &["Degraded"], Degraded).details(&["/status/message"]),
-                is("/status/phase", &["Paused"], Suspended).details(&["/status/message"]),
-                yes("InvalidSpec", Degraded),
+                is("/status/phase", &["Successful"], Healthy),
+                is("/status/phase", &["Failed", "Error"], Degraded).details(&["/status/message"]),
+                // Nobody knows until a person has looked.
+                is("/status/phase", &["Inconclusive"], Unknown).details(&["/status/message"]),
                 otherwise(Progressing).details(&["/status/message", "/status/phase"]),
             ],
         ),
-        rule("argoproj.io", &["AnalysisRun", "Experiment"], RUN),
+        rule("argoproj.io", &["Experiment"], RUN),
         rule(
             "argoproj.io",
             &["Workflow"],
@@ -86,6 +97,28 @@ pub(super) const FAMILY: Family = Family {
             ],
         ),
         rule("numaflow.numaproj.io", &["InterStepBufferService", "MonoVertex", "Pipeline", "Vertex"], NUMAFLOW),
+        rule(
+            "numaplane.numaproj.io",
+            &["ISBServiceRollout", "MonoVertexRollout", "NumaflowControllerRollout", "PipelineRollout"],
+            NUMAPLANE,
+        ),
+        rule(
+            "promoter.argoproj.io",
+            &[
+                "ArgoCDCommitStatus",
+                "ChangeTransferPolicy",
+                "ClusterScmProvider",
+                "CommitStatus",
+                "GitCommitStatus",
+                "GitRepository",
+                "PromotionStrategy",
+                "PullRequest",
+                "ScmProvider",
+                "TimedCommitStatus",
+                "WebRequestCommitStatus",
+            ],
+            PROMOTER,
+        ),
         rule(
             "kargo.akuity.io",
             &["Promotion"],

@@ -13,6 +13,14 @@ const ISSUER: &[Line] = &[
     rest("Ready"),
 ];
 
+const OLD: &[Line] = &[
+    yes("Ready", Healthy),
+    no("Ready", Progressing).only(&["TemporaryCertificate"]),
+    no("Ready", Degraded).only(&["ConfigError", "Expired"]),
+    no("Ready", Degraded).patient(),
+    rest("Ready"),
+];
+
 const ACME: &[Line] = &[
     is("/status/state", &["valid"], Healthy),
     is("/status/state", &["invalid", "expired", "errored"], Degraded).details(&["/status/reason"]),
@@ -32,10 +40,15 @@ pub(super) const FAMILY: Family = Family {
                 yes("Ready", Healthy),
                 no("Issuing", Degraded).except(&["Issued"]),
                 yes("Issuing", Progressing),
-                no("Ready", Degraded).only(&["Expired"]),
+                no("Ready", Degraded).only(&["ConfigError", "Expired"]),
+                // Nobody issues it, and it is not there: a moment between two controllers, unless it lasts.
+                no("Ready", Degraded).patient(),
                 rest("Ready"),
             ],
         ),
+        // Version 0.10 and before.
+        rule("certmanager.k8s.io", &["Certificate"], OLD),
+        rule("certmanager.k8s.io", &["ClusterIssuer", "Issuer"], ISSUER),
         rule(
             "cert-manager.io",
             &["CertificateRequest"],

@@ -3,7 +3,7 @@
 use resources::HealthStatus::{Degraded, Healthy, Progressing, Suspended};
 
 use crate::health::rule::{
-    Family, Line, OBSERVED, absent, behind_in, flag, is, item, no, otherwise, present, rest, rule, when, yes,
+    Family, Line, OBSERVED, absent, behind, behind_in, flag, is, item, no, otherwise, present, rest, rule, when, yes,
 };
 
 const KARPENTER: &[Line] = &[behind_in("Ready"), yes("Ready", Healthy), no("Ready", Degraded), rest("Ready")];
@@ -38,11 +38,30 @@ pub(super) const AWS: Family = Family {
             &[
                 no("Launched", Degraded).only(&["LaunchFailed"]),
                 when("Launched", "Unknown", Degraded).only(&["LaunchFailed"]),
+                // It is being replaced, once its pods have found another place.
+                yes("DisruptionReason", Suspended),
+                no("Launched", Degraded).patient(),
+                no("Registered", Degraded).patient(),
+                no("Initialized", Degraded).patient(),
                 yes("Ready", Healthy),
                 rest("Ready"),
             ],
         ),
         rule("karpenter.k8s.aws", &["EC2NodeClass"], KARPENTER),
+        rule(
+            "iammanager.keikoproj.io",
+            &["Iamrole"],
+            &[
+                is("/status/state", &["Ready"], Healthy),
+                is(
+                    "/status/state",
+                    &["CreateError", "Error", "PolicyNotAllowed", "RolesMaxLimitReached", "UpdateError"],
+                    Degraded,
+                )
+                .details(&["/status/errorDescription"]),
+                otherwise(Progressing).details(&["/status/state"]),
+            ],
+        ),
     ],
 };
 
@@ -64,14 +83,10 @@ pub(super) const GOOGLE: Family = Family {
             &[
                 OBSERVED,
                 yes("Ready", Healthy),
+                // A database that it depends on takes its time.
+                no("Ready", Progressing).only(&["Creating", "Deleting", "DependencyNotReady", "Updating"]),
                 // What it depends on may come with the same push.
-                no("Ready", Progressing).only(&[
-                    "Creating",
-                    "Deleting",
-                    "DependencyNotFound",
-                    "DependencyNotReady",
-                    "Updating",
-                ]),
+                no("Ready", Degraded).only(&["DependencyNotFound"]).patient(),
                 no("Ready", Degraded),
                 rest("Ready"),
             ],
@@ -89,6 +104,22 @@ pub(super) const GOOGLE: Family = Family {
                     &["ProvisioningFailed", "ProvisioningFailedPermanently", "RenewalFailed"],
                     Degraded,
                 ),
+                // The domain does not lead here, or its records refuse; they may come with the same push.
+                item("/status/domainStatus", &[("status", "FailedNotVisible")], Degraded)
+                    .says("does not lead here")
+                    .details(&["/domain"])
+                    .patient(),
+                item("/status/domainStatus", &[("status", "FailedCaaChecking")], Degraded)
+                    .says("its CAA records cannot be read")
+                    .details(&["/domain"])
+                    .patient(),
+                item("/status/domainStatus", &[("status", "FailedCaaForbidden")], Degraded)
+                    .says("its CAA records forbid it")
+                    .details(&["/domain"]),
+                item("/status/domainStatus", &[("status", "FailedRateLimited")], Degraded)
+                    .says("too many certificates")
+                    .details(&["/domain"])
+                    .patient(),
                 otherwise(Progressing).details(&["/status/certificateStatus"]),
             ],
         ),
@@ -115,8 +146,33 @@ pub(super) const AZURE: Family = Family {
 };
 
 pub(super) const OTHERS: Family = Family {
-    name: "Pulumi, kro, Rancher",
+    name: "Pulumi, kro, Rancher, Ansible, SAP",
     rules: &[
+        rule(
+            "services.cloud.sap.com",
+            &["ServiceBinding", "ServiceInstance"],
+            &[
+                behind("/status/observedGeneration"),
+                yes("Failed", Degraded),
+                // Also while a change is under way, which is tried again.
+                no("Succeeded", Degraded).only(&["CreateFailed", "DeleteFailed", "UpdateFailed"]),
+                no("Succeeded", Progressing),
+                yes("Ready", Healthy),
+                is("/status/ready", &["True", "true"], Healthy),
+                rest("Ready"),
+            ],
+        ),
+        rule(
+            "tower.ansible.com",
+            &["AnsibleJob"],
+            &[
+                is("/status/ansibleJobResult/status", &["successful"], Healthy),
+                is("/status/ansibleJobResult/status", &["canceled", "error", "failed"], Degraded)
+                    .details(&["/status/message"]),
+                yes("Failure", Degraded).patient(),
+                otherwise(Progressing).details(&["/status/ansibleJobResult/status", "/status/message"]),
+            ],
+        ),
         rule(
             "pulumi.com",
             &["Stack"],

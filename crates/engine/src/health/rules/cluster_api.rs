@@ -1,8 +1,12 @@
 //! Cluster API, for both versions of its contract: v1beta1 has phases and failure messages, v1beta2 has conditions; and Metal³.
 
 use resources::HealthStatus::{Degraded, Healthy, Progressing, Suspended};
+use resources::Object;
 
-use crate::health::rule::{Family, Line, OBSERVED, fewer, flag, is, item, no, otherwise, present, rest, rule, yes};
+use crate::health::rule::{
+    Family, Line, OBSERVED, ask, fewer, flag, is, item, no, otherwise, present, rest, rule, yes,
+};
+use crate::health::{Health, number};
 
 const PAUSED: Line = flag("/spec/paused", Suspended).says("paused");
 const FAILURE_MESSAGE: Line = present("/status/failureMessage", Degraded);
@@ -26,6 +30,28 @@ const SCALED: &[Line] = &[
     fewer("/status/readyReplicas", "/spec/replicas"),
     no("Ready", Progressing),
     no("Available", Progressing),
+    is("/status/phase", SCALING, Progressing),
+    present("/status", Healthy),
+    otherwise(Progressing),
+];
+
+const SCALING: &[&str] = &["Pending", "Provisioning", "ScalingDown", "ScalingUp", "Scaling"];
+
+/// How many machines a pool has is up to the cloud where it scales by itself: the pool says when it runs.
+const POOL: &[Line] = &[
+    PAUSED,
+    OBSERVED,
+    FAILURE_MESSAGE,
+    FAILURE_REASON,
+    FAILED,
+    ERROR,
+    yes("RollingOut", Progressing),
+    yes("ScalingUp", Progressing),
+    yes("ScalingDown", Progressing),
+    no("Ready", Progressing),
+    is("/status/phase", &["Running"], Healthy),
+    fewer("/status/readyReplicas", "/spec/replicas"),
+    is("/status/phase", SCALING, Progressing),
     present("/status", Healthy),
     otherwise(Progressing),
 ];
@@ -65,8 +91,10 @@ pub(super) const FAMILY: Family = Family {
                 FAILED,
                 ERROR,
                 yes("RollingOut", Progressing),
-                yes("Available", Healthy),
                 no("Available", Progressing),
+                no("Ready", Progressing),
+                is("/status/phase", &["Pending", "Provisioning"], Progressing),
+                yes("Available", Healthy),
                 yes("Ready", Healthy),
                 rest("Ready"),
             ],
@@ -87,13 +115,15 @@ pub(super) const FAMILY: Family = Family {
                 otherwise(Progressing).details(&["/status/phase"]),
             ],
         ),
-        rule("cluster.x-k8s.io", &["MachineDeployment", "MachinePool", "MachineSet"], SCALED),
+        rule("cluster.x-k8s.io", &["MachineDeployment", "MachineSet"], SCALED),
+        rule("cluster.x-k8s.io", &["MachinePool"], POOL),
         rule(
             "cluster.x-k8s.io",
             &["MachineHealthCheck"],
             &[
                 OBSERVED,
                 no("RemediationAllowed", Degraded),
+                ask(machines),
                 yes("RemediationAllowed", Healthy),
                 rest("RemediationAllowed"),
             ],
@@ -113,10 +143,32 @@ pub(super) const FAMILY: Family = Family {
         rule(
             "addons.cluster.x-k8s.io",
             &["ClusterResourceSet"],
-            // Without a cluster that it selects there is nothing to apply, and no condition.
-            &[OBSERVED, no("ResourcesApplied", Degraded), otherwise(Healthy)],
+            &[
+                OBSERVED,
+                no("ResourcesApplied", Degraded),
+                yes("ResourcesApplied", Healthy),
+                // Without a cluster that it selects there is nothing to apply, and no condition.
+                present("/status/observedGeneration", Healthy),
+                otherwise(Progressing),
+            ],
         ),
         rule("controlplane.cluster.x-k8s.io", &["KubeadmControlPlane"], SCALED),
+        rule(
+            "controlplane.cluster.x-k8s.io",
+            &["AWSManagedControlPlane"],
+            &[
+                OBSERVED,
+                FAILURE_MESSAGE,
+                ERROR,
+                yes("EKSControlPlaneCreating", Progressing),
+                yes("EKSControlPlaneUpdating", Progressing),
+                yes("Ready", Healthy),
+                no("Ready", Progressing),
+                flag("/status/ready", Healthy),
+                flag("/status/initialization/provisioned", Healthy),
+                otherwise(Progressing),
+            ],
+        ),
         rule("bootstrap.cluster.x-k8s.io", &["*"], PROVIDER),
         rule("controlplane.cluster.x-k8s.io", &["*"], PROVIDER),
         rule("infrastructure.cluster.x-k8s.io", &["*"], PROVIDER),
@@ -149,3 +201,10 @@ pub(super) const FAMILY: Family = Family {
         ),
     ],
 };
+
+/// Of a new cluster the machines come one after the other, and those that fail are replaced: that is what it is for.
+fn machines(object: &Object) -> Option<Health> {
+    let healthy = number(object, "/status/currentHealthy").unwrap_or(0);
+    let expected = number(object, "/status/expectedMachines")?;
+    (healthy < expected).then(|| Health::progressing(format!("{healthy} of {expected} machines healthy")))
+}

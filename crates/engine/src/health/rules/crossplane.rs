@@ -6,12 +6,14 @@ use crate::health::rule::{Family, Line, OBSERVED, exists, no, otherwise, rest, r
 
 const PACKAGE: &[Line] = &[
     no("Synced", Suspended).only(&["ReconcilePaused"]),
-    no("Installed", Progressing).only(&["UnpackingPackage"]),
+    no("Installed", Degraded).only(&["UnpackingPackage"]).patient(),
     // Its revisions are activated by hand.
     no("Installed", Suspended).only(&["InactivePackageRevision"]),
     no("Installed", Degraded),
     // Its pods are on their way.
-    no("Healthy", Progressing).about(&["has no condition of type \"Available\" yet", "deployment is unavailable"]),
+    no("Healthy", Degraded)
+        .about(&["has no condition of type \"Available\" yet", "deployment is unavailable"])
+        .patient(),
     no("Healthy", Degraded),
     yes("Healthy", Healthy),
     rest("Healthy"),
@@ -42,6 +44,12 @@ pub(super) const FAMILY: Family = Family {
         // What is wrong with one is refused, or told in events.
         .never(&[Degraded]),
         rule("apiextensions.crossplane.io", &["Composition"], SETTINGS).never(&[Progressing, Degraded]),
+        // Before version 0.10.
+        rule(
+            "stacks.crossplane.io",
+            &["ClusterStackInstall", "StackInstall"],
+            &[yes("Ready", Healthy), no("Synced", Degraded), rest("Ready")],
+        ),
         rule("*.crossplane.io", &["*"], MANAGED),
         rule("*.upbound.io", &["*"], MANAGED),
     ],

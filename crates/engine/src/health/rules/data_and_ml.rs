@@ -31,7 +31,17 @@ const FLINK: &[Line] = &[
     is("/status/jobManagerDeploymentStatus", &["ERROR"], Degraded).details(&["/status/error"]),
     is("/status/lifecycleState", &["SUSPENDED"], Suspended),
     is("/status/lifecycleState", &["STABLE"], Healthy),
-    otherwise(Progressing).details(&["/status/lifecycleState"]),
+    is("/status/lifecycleState", &["CREATED", "UPGRADING", "ROLLING_BACK"], Progressing),
+    // Before version 1.2 there is no lifecycle, and what is deployed becomes stable only while somebody looks.
+    is("/status/reconciliationStatus/state", &["ROLLED_BACK"], Degraded)
+        .says("rolled back")
+        .details(&["/status/error"]),
+    is("/status/reconciliationStatus/state", &["ROLLING_BACK", "UPGRADING"], Progressing),
+    is("/spec/job/state", &["suspended"], Suspended).says("suspended"),
+    is("/status/jobStatus/state", &["FINISHED"], Healthy),
+    is("/status/jobStatus/state", &["CREATED", "INITIALIZING", "RECONCILING", "RESTARTING"], Progressing),
+    is("/status/jobManagerDeploymentStatus", &["READY"], Healthy),
+    otherwise(Progressing).details(&["/status/lifecycleState", "/status/jobManagerDeploymentStatus"]),
 ];
 
 const QUEUE: &[Line] = &[

@@ -1,6 +1,6 @@
 //! Relational databases and their backups.
 
-use resources::HealthStatus::{Degraded, Healthy, Progressing, Suspended};
+use resources::HealthStatus::{Degraded, Healthy, Progressing, Suspended, Unknown};
 use resources::Object;
 use serde_json::Value;
 
@@ -23,8 +23,12 @@ const PERCONA: &[Line] = &[
     is("/status/state", &["error"], Degraded).details(&["/status/message", "/status/messages"]),
     is("/status/state", &["ready"], Healthy),
     is("/status/state", &["paused"], Suspended),
+    UNKNOWN,
     otherwise(Progressing).details(&["/status/message", "/status/messages", "/status/state"]),
 ];
+
+/// The operator could not find out.
+const UNKNOWN: Line = is("/status/state", &["unknown"], Unknown);
 
 const PERCONA_JOB: &[Line] = &[
     is("/status/state", &["Succeeded", "ready"], Healthy),
@@ -45,13 +49,17 @@ const MARIADB: &[Line] = &[
 ];
 
 const MARIADB_JOB: &[Line] = &[
+    // It has come to its end, which may be a bad one.
+    yes("Complete", Degraded).only(MARIADB_FAILED),
     yes("Complete", Healthy),
-    no("Complete", Degraded).only(&["JobFailed"]),
+    no("Complete", Degraded).only(MARIADB_FAILED),
     no("Complete", Suspended).only(&["JobSuspended"]),
     // It has a schedule and waits for its time.
     no("Complete", Healthy).only(&["CronJobScheduled", "CronJobSucess", "CronJobSuccess"]),
     rest("Complete"),
 ];
+
+const MARIADB_FAILED: &[&str] = &["CronJobFailed", "Failed", "JobFailed"];
 
 /// Phases of the operator for MongoDB's other editions and of many more: `Running`, `Pending`, `Reconciling`, `Failed`.
 const RUNNING: &[Line] = &[
@@ -83,6 +91,7 @@ pub(super) const FAMILY: Family = Family {
             &["Cluster"],
             &[
                 is("/metadata/annotations/cnpg.io~1hibernation", &["on"], Suspended).says("hibernated"),
+                yes("cnpg.io/hibernation", Suspended),
                 is("/status/phase", &["Cluster in healthy state"], Healthy),
                 is("/status/phase", &["Waiting for user action"], Suspended).details(&["/status/phaseReason"]),
                 is(
@@ -147,6 +156,29 @@ pub(super) const FAMILY: Family = Family {
         rule("pxc.percona.com", &["PerconaXtraDBClusterBackup", "PerconaXtraDBClusterRestore"], PERCONA_JOB),
         rule("k8s.mariadb.com", &["Connection", "Database", "Grant", "MariaDB", "MaxScale", "User"], MARIADB),
         rule("k8s.mariadb.com", &["Backup", "PhysicalBackup", "Restore", "SqlJob"], MARIADB_JOB),
+        // Its group before version 0.0.23.
+        rule(
+            "mariadb.mmontes.io",
+            &["Connection", "Database", "Grant", "MariaDB", "User"],
+            &[
+                flag("/spec/suspend", Suspended).says("suspended"),
+                yes("Ready", Healthy),
+                no("Ready", Degraded).only(&["Failed", "RestoreNotComplete"]),
+                rest("Ready"),
+            ],
+        ),
+        rule("mariadb.mmontes.io", &["Backup", "Restore", "SqlJob"], MARIADB_JOB),
+        rule(
+            "db.atlasgo.io",
+            &["AtlasMigration", "AtlasSchema"],
+            &[
+                yes("Ready", Healthy),
+                no("Ready", Suspended).only(&["ApprovalPending"]),
+                no("Ready", Progressing).only(&["Reconciling", "Migrating", "ReadyToApply", "VerifyingFirstRun"]),
+                no("Ready", Degraded),
+                rest("Ready"),
+            ],
+        ),
         rule(
             "mysql.oracle.com",
             &["InnoDBCluster"],

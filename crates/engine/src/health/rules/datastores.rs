@@ -1,13 +1,18 @@
 //! Caches, search, queues and other stores.
 
-use resources::HealthStatus::{Degraded, Healthy, Progressing, Suspended};
+use resources::HealthStatus::{Degraded, Healthy, Progressing, Suspended, Unknown};
+use resources::Object;
+use serde_json::Value;
 
-use crate::health::rule::{Family, Line, OBSERVED, READY, fewer, is, no, otherwise, rest, rule, yes};
+use crate::health::Health;
+use crate::health::rule::{
+    Family, Line, OBSERVED, READY, absent, ask, fewer, is, list, no, otherwise, rest, rule, when, yes,
+};
 
 const CLICKHOUSE: &[Line] = &[
     is("/spec/stop", &["yes", "true", "1"], Suspended).says("stopped"),
     is("/status/status", &["Completed"], Healthy),
-    is("/status/status", &["Aborted"], Degraded).details(&["/status/error", "/status/errors"]),
+    is("/status/status", &["Aborted", "Error", "Failed"], Degraded).details(&["/status/error", "/status/errors"]),
     otherwise(Progressing).details(&["/status/status"]),
 ];
 
@@ -78,6 +83,12 @@ pub(super) const FAMILY: Family = Family {
                 rest("Ready"),
             ],
         ),
+        rule(
+            "cassandra.rook.io",
+            &["Cluster"],
+            &[absent("/status/racks", Progressing), ask(racks), otherwise(Healthy)],
+        )
+        .never(&[Degraded]),
         rule("clickhouse.altinity.com", &["ClickHouseInstallation"], CLICKHOUSE),
         rule("clickhouse-keeper.altinity.com", &["ClickHouseKeeperInstallation"], CLICKHOUSE),
         rule("opensearch.opster.io", &["OpenSearchCluster"], OPENSEARCH),
@@ -108,12 +119,25 @@ pub(super) const FAMILY: Family = Family {
 
 /// A red health means that no pod is available, as it is in the beginning; what fails is the link to Elasticsearch.
 const STACK: &[Line] = &[
+    is("/status/health", &["unknown"], Unknown).says("health is unknown"),
     is("/status/associationStatus", &["Failed"], Degraded).says("its link to Elasticsearch failed"),
     is("/status/elasticsearchAssociationStatus", &["Failed"], Degraded).says("its link to Elasticsearch failed"),
     is("/status/kibanaAssociationStatus", &["Failed"], Degraded).says("its link to Kibana failed"),
     is("/status/fleetServerAssociationStatus", &["Failed"], Degraded).says("its link to the Fleet server failed"),
     OBSERVED,
     is("/status/health", &["red"], Progressing).says("health is red"),
+    is("/status/health", &["yellow"], Progressing).says("health is yellow"),
+    is("/status/health", &["green"], Healthy),
+    otherwise(Progressing),
+];
+
+/// What ships logs and works on them has several pods, which are not replaced all at once: red is wrong, but in the beginning.
+const SHIPPER: &[Line] = &[
+    is("/status/elasticsearchAssociationStatus", &["Failed"], Degraded).says("its link to Elasticsearch failed"),
+    is("/status/kibanaAssociationStatus", &["Failed"], Degraded).says("its link to Kibana failed"),
+    OBSERVED,
+    is("/status/health", &["unknown"], Unknown).says("health is unknown"),
+    is("/status/health", &["red"], Degraded).says("health is red").patient(),
     is("/status/health", &["yellow"], Progressing).says("health is yellow"),
     is("/status/health", &["green"], Healthy),
     otherwise(Progressing),
@@ -129,18 +153,22 @@ pub(super) const ELASTIC: Family = Family {
                 OBSERVED,
                 is("/status/phase", &["Invalid", "Stalled"], Degraded),
                 is("/status/phase", &["ApplyingChanges", "MigratingData"], Progressing),
+                is("/status/health", &["unknown"], Unknown).says("health is unknown"),
                 is("/status/health", &["red"], Degraded).says("health is red"),
                 is("/status/health", &["yellow"], Progressing).says("health is yellow"),
+                no("ReconciliationComplete", Progressing),
+                // Green are the nodes that are there already.
+                absent("/status/phase", Progressing),
                 is("/status/health", &["green"], Healthy),
                 otherwise(Progressing).details(&["/status/phase"]),
             ],
         ),
         rule("agent.k8s.elastic.co", &["Agent"], STACK),
         rule("apm.k8s.elastic.co", &["ApmServer"], STACK),
-        rule("beat.k8s.elastic.co", &["Beat"], STACK),
+        rule("beat.k8s.elastic.co", &["Beat"], SHIPPER),
         rule("enterprisesearch.k8s.elastic.co", &["EnterpriseSearch"], STACK),
         rule("kibana.k8s.elastic.co", &["Kibana"], STACK),
-        rule("logstash.k8s.elastic.co", &["Logstash"], STACK).never(&[Degraded]),
+        rule("logstash.k8s.elastic.co", &["Logstash"], SHIPPER),
         rule("maps.k8s.elastic.co", &["ElasticMapsServer"], STACK),
         rule(
             "stackconfigpolicy.k8s.elastic.co",
@@ -186,7 +214,25 @@ pub(super) const RABBITMQ: Family = Family {
                 "User",
                 "Vhost",
             ],
-            READY,
+            &[
+                OBSERVED,
+                yes("Ready", Healthy),
+                no("Ready", Degraded),
+                // Nobody has tried yet, or the broker could not be asked.
+                when("Ready", "Unknown", Unknown),
+                rest("Ready"),
+            ],
         ),
     ],
 };
+
+/// Each rack of the datacenter has as many members as it asks for.
+fn racks(object: &Object) -> Option<Health> {
+    list(object, "/spec/datacenter/racks").iter().find_map(|rack| {
+        let name = rack.get("name")?.as_str()?;
+        let wanted = rack.get("members").and_then(Value::as_i64)?;
+        let racks = object.at("/status/racks")?;
+        let ready = racks.get(name).and_then(|rack| rack.get("readyMembers")).and_then(Value::as_i64).unwrap_or(0);
+        (ready < wanted).then(|| Health::progressing(format!("rack {name}: {ready} of {wanted} members ready")))
+    })
+}

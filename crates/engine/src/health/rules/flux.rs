@@ -6,16 +6,17 @@ use resources::Object;
 use crate::health::rule::{Family, Line, OBSERVED, absent, ask, flag, is, no, rest, rule, yes};
 use crate::health::{Health, text};
 
-/// While it tries, `Reconciling`; when it failed and will try again, `Reconciling` with its own reason, and `Ready` says why.
+/// While it tries, `Reconciling`, and `Ready` is unknown; when it failed and will try again, still `Reconciling`, and `Ready` says why.
 const LINES: &[Line] = &[
     flag("/spec/suspend", Suspended).says("suspended"),
     ask(static_repository),
     OBSERVED,
     yes("Stalled", Degraded),
-    yes("Reconciling", Progressing).except(&["ProgressingWithRetry"]),
+    no("Ready", Progressing).only(&["Progressing"]),
     // What it needs comes with the same push, a moment later.
-    no("Ready", Progressing).only(&["DependencyNotReady", "ArtifactFailed", "SourceNotReady", "Progressing"]),
+    no("Ready", Degraded).only(&["ArtifactFailed", "DependencyNotReady", "SourceNotReady"]).patient(),
     no("Ready", Degraded),
+    yes("Reconciling", Progressing),
     yes("Ready", Healthy),
     rest("Ready"),
 ];

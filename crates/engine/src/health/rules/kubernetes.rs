@@ -2,13 +2,13 @@
 
 use resources::HealthStatus::{Degraded, Healthy, Progressing};
 
-use crate::health::rule::{Family, by, is, otherwise, present, rest, rule, yes};
+use crate::health::rule::{Family, by, by_age, is, otherwise, present, rest, rule, yes};
 use crate::health::{apps, batch, core, extension, pod};
 
 pub(super) const FAMILY: Family = Family {
     name: "Kubernetes",
     rules: &[
-        rule("", &["PersistentVolumeClaim"], &[by(core::persistent_volume_claim)]),
+        rule("", &["PersistentVolumeClaim"], &[by_age(core::persistent_volume_claim)]),
         rule(
             "",
             &["PersistentVolume"],
@@ -22,13 +22,13 @@ pub(super) const FAMILY: Family = Family {
         rule("", &["ReplicationController"], &[by(apps::replica_set)]),
         // A load balancer that cannot be had is an event, and never in the Service's status.
         rule("", &["Service"], &[by(core::service)]).never(&[Degraded]),
-        rule("apiextensions.k8s.io", &["CustomResourceDefinition"], &[by(extension::custom_resource_definition)]),
+        rule("apiextensions.k8s.io", &["CustomResourceDefinition"], &[by_age(extension::custom_resource_definition)]),
         rule("apiregistration.k8s.io", &["APIService"], &[by(extension::api_service)]).never(&[Degraded]),
         rule("apps", &["DaemonSet"], &[by(apps::daemon_set)]).never(&[Degraded]),
         rule("apps", &["Deployment"], &[by(apps::deployment)]),
         rule("apps", &["ReplicaSet"], &[by(apps::replica_set)]),
         rule("apps", &["StatefulSet"], &[by(apps::stateful_set)]).never(&[Degraded]),
-        rule("autoscaling", &["HorizontalPodAutoscaler"], &[by(core::horizontal_pod_autoscaler)]),
+        rule("autoscaling", &["HorizontalPodAutoscaler"], &[by_age(core::horizontal_pod_autoscaler)]),
         rule("batch", &["CronJob"], &[by(batch::cron_job)]).never(&[Progressing]),
         rule("batch", &["Job"], &[by(batch::job)]),
         rule(
@@ -43,5 +43,6 @@ pub(super) const FAMILY: Family = Family {
         ),
         rule("extensions", &["Ingress"], &[by(core::ingress)]).never(&[Degraded]),
         rule("networking.k8s.io", &["Ingress"], &[by(core::ingress)]).never(&[Degraded]),
+        rule("policy", &["PodDisruptionBudget"], &[by_age(core::pod_disruption_budget)]),
     ],
 };

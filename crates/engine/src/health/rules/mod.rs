@@ -1,5 +1,6 @@
 //! The table of rules: a file for each family, a few lines for each kind. To add a kind, add it here and its cases in `cases/`.
 
+mod api_management;
 mod apps_delivery;
 mod argo;
 mod backup;
@@ -13,8 +14,11 @@ mod datastores;
 mod flux;
 mod gateway_api;
 mod istio;
+mod kafka;
 mod knative;
 mod kubernetes;
+mod many_clusters;
+mod netapp;
 mod network;
 mod observability;
 mod openshift;
@@ -44,8 +48,11 @@ pub(super) const FAMILIES: &[&Family] = &[
     &openshift::FAMILY,
     &openshift::OLM,
     &openshift::ACM,
+    &many_clusters::FAMILY,
     &gateway_api::FAMILY,
     &istio::FAMILY,
+    &api_management::GATEWAYS,
+    &api_management::THREESCALE_FAMILY,
     &network::FAMILY,
     &knative::FAMILY,
     &scaling::FAMILY,
@@ -60,7 +67,9 @@ pub(super) const FAMILIES: &[&Family] = &[
     &datastores::ELASTIC,
     &datastores::RABBITMQ,
     &strimzi::FAMILY,
+    &kafka::FAMILY,
     &storage::FAMILY,
+    &netapp::FAMILY,
     &backup::FAMILY,
     &virtualization::FAMILY,
     &policy::FAMILY,

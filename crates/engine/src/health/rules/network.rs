@@ -1,8 +1,13 @@
 //! Networks, ingress controllers and DNS.
 
-use resources::HealthStatus::{Degraded, Healthy, Progressing};
+use resources::HealthStatus::{Degraded, Healthy, Progressing, Unknown};
+use resources::Object;
 
-use crate::health::rule::{Family, Line, OBSERVED, absent, is, no, otherwise, rest, rule, yes};
+use crate::health::Health;
+use crate::health::rule::{
+    Family, Line, OBSERVED, UNOBSERVED, absent, ask, behind_in, is, no, otherwise, part_is_behind, rest, rule, when,
+    yes,
+};
 
 const NGINX: &[Line] = &[
     is("/status/state", &["Valid"], Healthy),
@@ -58,6 +63,9 @@ pub(super) const FAMILY: Family = Family {
             "projectcontour.io",
             &["HTTPProxy"],
             &[
+                behind_in("Valid"),
+                yes("Valid", Healthy),
+                no("Valid", Degraded).patient(),
                 is("/status/currentStatus", &["valid"], Healthy),
                 is("/status/currentStatus", &["invalid", "orphaned"], Degraded).details(&["/status/description"]),
                 otherwise(Progressing).details(&["/status/description"]),
@@ -66,7 +74,24 @@ pub(super) const FAMILY: Family = Family {
         rule(
             "projectcontour.io",
             &["ExtensionService"],
-            &[yes("Valid", Healthy), no("Valid", Degraded), rest("Valid")],
+            &[behind_in("Valid"), yes("Valid", Healthy), no("Valid", Degraded).patient(), rest("Valid")],
+        ),
+        rule(
+            "proclaim.dogmatiq.io",
+            &["DNSSDServiceInstance"],
+            &[
+                ask(unseen),
+                no("Adopted", Degraded),
+                when("Advertised", "Unknown", Degraded).only(&["AdvertiseError", "UnadvertiseError"]),
+                no("Advertised", Degraded),
+                // DNS takes some time to tell.
+                no("Discoverable", Progressing),
+                when("Adopted", "Unknown", Unknown),
+                when("Advertised", "Unknown", Unknown),
+                when("Discoverable", "Unknown", Unknown),
+                yes("Discoverable", Healthy),
+                otherwise(Progressing),
+            ],
         ),
     ],
 };
@@ -79,3 +104,9 @@ const TIGERA: &[Line] = &[
     no("Available", Degraded),
     rest("Ready"),
 ];
+
+/// A condition of an older generation.
+fn unseen(object: &Object) -> Option<Health> {
+    let status = object.at("/status")?;
+    part_is_behind(object, status).then(|| Health::progressing(UNOBSERVED))
+}

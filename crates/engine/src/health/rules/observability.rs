@@ -1,6 +1,6 @@
 //! Monitoring, logs and traces.
 
-use resources::HealthStatus::{Degraded, Healthy, Progressing, Suspended};
+use resources::HealthStatus::{Degraded, Healthy, Missing, Progressing, Suspended, Unknown};
 use resources::Object;
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ const SERVER: &[Line] = &[
     yes("Available", Healthy),
     // Some pods are not ready, as in every rolling update.
     when("Available", "Degraded", Progressing),
+    // None is, as in the beginning.
+    no("Available", Degraded).patient(),
     rest("Available"),
 ];
 
@@ -72,7 +74,28 @@ pub(super) const GRAFANA: Family = Family {
         rule("grafana.integreatly.org", &["GrafanaAlertRuleGroup"], &synchronized("AlertGroupSynchronized")),
         rule("grafana.integreatly.org", &["GrafanaContactPoint"], &synchronized("ContactPointSynchronized")),
         rule("grafana.integreatly.org", &["GrafanaDashboard"], &synchronized("DashboardSynchronized")),
-        rule("grafana.integreatly.org", &["GrafanaDatasource"], &synchronized("DatasourceSynchronized")),
+        rule(
+            "grafana.integreatly.org",
+            &["GrafanaDatasource"],
+            &[
+                flag("/spec/suspend", Suspended).says("suspended"),
+                yes("InvalidSpec", Degraded),
+                yes("NoMatchingInstance", Progressing),
+                no("DatasourceSynchronized", Degraded),
+                yes("DatasourceSynchronized", Healthy),
+                // Before version 5.16 there is no condition.
+                flag("/status/NoMatchingInstances", Degraded).says("no Grafana has it"),
+                present("/status/lastMessage", Degraded),
+                present("/status/hash", Healthy),
+                present("/status/uid", Healthy),
+                otherwise(Progressing),
+            ],
+        ),
+        rule(
+            "grafana-org-operator.kubitus-project.gitlab.io",
+            &["*"],
+            &[yes("Ready", Healthy), no("Ready", Degraded).patient(), rest("Ready")],
+        ),
         rule("grafana.integreatly.org", &["GrafanaFolder"], &synchronized("FolderSynchronized")),
         rule("grafana.integreatly.org", &["GrafanaLibraryPanel"], &synchronized("LibraryPanelSynchronized")),
         rule("grafana.integreatly.org", &["GrafanaMuteTiming"], &synchronized("MuteTimingSynchronized")),
@@ -153,6 +176,24 @@ const STACK: &[Line] = &[
     rest("Pending"),
 ];
 
+/// The objects of Humio and LogScale: whether they are there.
+const HUMIO: &[Line] = &[
+    is("/status/state", &["Exists"], Healthy),
+    is("/status/state", &["ConfigError"], Degraded).details(&["/status/message"]),
+    is("/status/state", &["NotFound"], Missing),
+    is("/status/state", &["Unknown"], Unknown),
+    otherwise(Progressing).details(&["/status/state"]),
+];
+
+/// What Coralogix has of it.
+const CORALOGIX: &[Line] = &[
+    yes("RemoteSynced", Healthy),
+    no("RemoteSynced", Degraded).patient(),
+    yes("Synced", Healthy),
+    no("Synced", Degraded).patient(),
+    rest("RemoteSynced"),
+];
+
 const FLOW: &[Line] = &[
     present("/status/problems", Degraded).details(&["/status/problems"]),
     flag("/status/active", Healthy),
@@ -160,8 +201,39 @@ const FLOW: &[Line] = &[
 ];
 
 pub(super) const OTHERS: Family = Family {
-    name: "Logs, traces and load tests",
+    name: "Logs, traces, metrics and load tests",
     rules: &[
+        rule("coralogix.com", &["Alert", "RecordingRuleGroupSet"], CORALOGIX),
+        rule(
+            "core.humio.com",
+            &["HumioAction", "HumioAlert", "HumioIngestToken", "HumioParser", "HumioRepository", "HumioView"],
+            HUMIO,
+        ),
+        rule(
+            "core.humio.com",
+            &["HumioCluster"],
+            &[
+                is("/status/state", &["Running"], Healthy),
+                is("/status/state", &["ConfigError"], Degraded).details(&["/status/message"]),
+                is("/status/state", &["Unknown"], Unknown),
+                otherwise(Progressing).details(&["/status/message", "/status/state"]),
+            ],
+        ),
+        rule(
+            "datadoghq.com",
+            &["DatadogMetric"],
+            &[yes("Error", Degraded), no("Valid", Degraded), yes("Valid", Healthy), rest("Valid")],
+        ),
+        rule(
+            "kiali.io",
+            &["Kiali"],
+            &[
+                yes("Failure", Degraded).patient(),
+                yes("Successful", Healthy),
+                yes("Running", Healthy).only(&["Successful"]),
+                rest("Running"),
+            ],
+        ),
         rule(
             "jaegertracing.io",
             &["Jaeger"],

@@ -1,19 +1,20 @@
 //! OpenShift, its Operator Lifecycle Manager, and Open Cluster Management.
 
+use jiff::Timestamp;
 use resources::HealthStatus::{Degraded, Healthy, Progressing, Suspended};
 use resources::Object;
 use serde_json::Value;
 
 use crate::health::rule::{
-    AVAILABLE_PROGRESSING_DEGRADED, Family, OBSERVED, ask, behind_in, by, fewer, flag, is, list, no, otherwise,
-    present, rest, rule, when, worst, yes,
+    AVAILABLE_PROGRESSING_DEGRADED, Family, Line, OBSERVED, UNOBSERVED, ask, behind, behind_in, by_age, fewer, flag,
+    is, list, no, otherwise, present, rest, rule, when, worst, yes,
 };
-use crate::health::{Health, apps, condition};
+use crate::health::{Condition, GRACE, Health, condition, find_condition, is_behind, number};
 
 pub(super) const FAMILY: Family = Family {
     name: "OpenShift",
     rules: &[
-        rule("apps.openshift.io", &["DeploymentConfig"], &[by(apps::deployment)]),
+        rule("apps.openshift.io", &["DeploymentConfig"], &[by_age(deployment_config)]),
         rule(
             "build.openshift.io",
             &["Build"],
@@ -102,6 +103,10 @@ pub(super) const FAMILY: Family = Family {
                 yes("Degraded", Degraded),
                 yes("Progressing", Progressing),
                 no("Available", Degraded),
+                // What it has and what it asked the cloud for are two things.
+                no("DeploymentReplicasAllAvailable", Progressing),
+                no("LoadBalancerReady", Progressing),
+                no("DNSReady", Progressing),
                 yes("Available", Healthy),
                 rest("Available"),
             ],
@@ -179,13 +184,23 @@ pub(super) const OLM: Family = Family {
                 yes("BundleUnpackFailed", Degraded),
                 yes("InstallPlanFailed", Degraded),
                 is("/status/state", &["AtLatestKnown"], Healthy),
-                yes("InstallPlanPending", Suspended).only(&["RequiresApproval"]).says("waiting for approval"),
+                // The installed version runs, and a newer one waits for somebody; without one, nothing runs.
+                ask(waits_for_approval),
                 yes("CatalogSourcesUnhealthy", Degraded),
                 otherwise(Progressing).details(&["/status/state"]),
             ],
         ),
     ],
 };
+
+const POLICY: &[Line] = &[
+    flag("/spec/disabled", Suspended).says("disabled"),
+    OBSERVED,
+    behind("/status/lastEvaluatedGeneration"),
+    is("/status/compliant", &["Compliant"], Healthy),
+    is("/status/compliant", &["NonCompliant"], Degraded),
+    otherwise(Progressing).details(&["/status/compliant"]),
+];
 
 pub(super) const ACM: Family = Family {
     name: "Open Cluster Management",
@@ -224,11 +239,18 @@ pub(super) const ACM: Family = Family {
         ),
         rule(
             "policy.open-cluster-management.io",
-            &["ConfigurationPolicy", "Policy"],
+            &["CertificatePolicy", "ConfigurationPolicy", "OperatorPolicy"],
+            POLICY,
+        ),
+        rule(
+            "policy.open-cluster-management.io",
+            &["Policy"],
             &[
-                flag("/spec/disabled", Suspended).says("disabled"),
+                // Git wants it disabled.
+                flag("/spec/disabled", Healthy),
                 is("/status/compliant", &["Compliant"], Healthy),
                 is("/status/compliant", &["NonCompliant"], Degraded),
+                ask(selects_no_cluster),
                 otherwise(Progressing).details(&["/status/compliant"]),
             ],
         ),
@@ -257,4 +279,63 @@ fn route(object: &Object) -> Option<Health> {
         }
     });
     worst(routers).or_else(|| Some(Health::progressing("waiting for a router to take it")))
+}
+
+/// Like a Deployment, with conditions of its own: whether enough pods run, and whether the newest version is the one that does.
+fn deployment_config(object: &Object, now: Timestamp) -> Health {
+    if object.at("/spec/paused") == Some(&Value::Bool(true)) {
+        return Health::suspended("paused");
+    }
+    if object.at("/status").is_none_or(Value::is_null) || is_behind(object) {
+        return Health::progressing(UNOBSERVED);
+    }
+    let (available, progress) = (find_condition(object, "Available"), find_condition(object, "Progressing"));
+    if let Some(failed) = progress.filter(Condition::is_false) {
+        return Health::degraded(failed.text());
+    }
+    let replicas = number(object, "/status/replicas").unwrap_or(0);
+    if replicas == 0 && number(object, "/spec/replicas").unwrap_or(0) == 0 {
+        return Health::healthy();
+    }
+    if available.is_none() && progress.is_none() {
+        let (updated, ready) = (number(object, "/status/updatedReplicas"), number(object, "/status/availableReplicas"));
+        let (wanted, least) = (number(object, "/spec/replicas").unwrap_or(1), updated.min(ready).unwrap_or(0));
+        let is_there = least >= wanted;
+        let message = format!("{least} of {wanted} replicas updated and available");
+        return if is_there { Health::healthy() } else { Health::progressing(message) };
+    }
+    let is_available = available.is_some_and(|available| available.is_true());
+    let is_newest = progress.is_some_and(|progress| progress.reason == "NewReplicationControllerAvailable");
+    match (available, progress) {
+        _ if is_available && is_newest => Health::healthy(),
+        (Some(available), _) if !is_available && !is_newest => {
+            Health::degraded(available.text()).after(GRACE, available.since.or_else(|| object.created_at()), now)
+        }
+        (_, Some(progress)) if is_available => Health::progressing(progress.text()),
+        (Some(available), _) => Health::progressing(available.text()),
+        (None, _) => Health::progressing("waiting for its pods"),
+    }
+}
+
+fn waits_for_approval(object: &Object) -> Option<Health> {
+    let pending = find_condition(object, "InstallPlanPending")?;
+    (pending.is_true() && pending.reason == "RequiresApproval").then(|| {
+        if object.at("/status/installedCSV").is_some() {
+            Health::healthy()
+        } else {
+            Health::progressing("waiting for approval")
+        }
+    })
+}
+
+/// Where its placements have decided, and for no cluster, there is nothing that could comply.
+fn selects_no_cluster(object: &Object) -> Option<Health> {
+    let placements = list(object, "/status/placement");
+    let decides =
+        |placement: &Value| placement.get("decisions").and_then(Value::as_array).is_some_and(|d| !d.is_empty());
+    let nothing = !placements.is_empty()
+        && !placements.iter().any(decides)
+        && list(object, "/status/status").is_empty()
+        && object.at("/status/compliant").is_none();
+    nothing.then(Health::healthy)
 }

@@ -3,7 +3,9 @@
 use resources::HealthStatus::{Degraded, Healthy, Progressing};
 use resources::Object;
 
-use crate::health::rule::{Family, Line, OBSERVED, READY, UNOBSERVED, ask, flag, is, no, otherwise, rest, rule, yes};
+use crate::health::rule::{
+    Family, Line, OBSERVED, READY, UNOBSERVED, ask, begins, flag, is, no, otherwise, present, rest, rule, yes,
+};
 use crate::health::{Health, find_condition, number, text};
 
 const VAULT: &[Line] = &[
@@ -32,10 +34,31 @@ pub(super) const FAMILY: Family = Family {
                 rest("Ready"),
             ],
         ),
+        rule("external-secrets.io", &["ClusterPushSecret", "ClusterSecretStore", "PushSecret", "SecretStore"], READY),
         rule(
             "external-secrets.io",
-            &["ClusterExternalSecret", "ClusterPushSecret", "ClusterSecretStore", "PushSecret", "SecretStore"],
-            READY,
+            &["ClusterExternalSecret"],
+            &[
+                OBSERVED,
+                // Of versions that say it in three conditions.
+                yes("NotReady", Degraded),
+                yes("PartiallyReady", Degraded),
+                yes("Ready", Healthy),
+                no("Ready", Degraded),
+                present("/status/failedNamespaces", Degraded).says("namespaces that could not be served"),
+                rest("Ready"),
+            ],
+        ),
+        // The project before External Secrets; its status begins with `ERROR, ` and the reason.
+        rule(
+            "kubernetes-client.io",
+            &["ExternalSecret"],
+            &[
+                OBSERVED,
+                is("/status/status", &["SUCCESS"], Healthy),
+                begins("/status/status", &["ERROR"], Degraded),
+                otherwise(Progressing),
+            ],
         ),
         rule(
             "k8s.keycloak.org",

@@ -25,6 +25,7 @@ pub(super) const FAMILY: Family = Family {
             &["CephCluster"],
             &[
                 is("/status/phase", &["Error", "Failure"], Degraded).details(&["/status/message"]),
+                is("/status/state", &["Error"], Degraded).details(&["/status/message"]),
                 is("/status/ceph/health", &["HEALTH_ERR"], Degraded),
                 OBSERVED,
                 is("/status/phase", &["Connected", "Ready"], Healthy),
@@ -60,6 +61,18 @@ pub(super) const FAMILY: Family = Family {
             ],
         ),
         rule(
+            "ocs.openshift.io",
+            &["StorageCluster"],
+            &[
+                is("/status/phase", &["Error"], Degraded).details(&["/status/errorPlacement", "/status/message"]),
+                yes("Degraded", Degraded),
+                OBSERVED,
+                is("/status/phase", &["Ready", "Ignored"], Healthy),
+                yes("Available", Healthy),
+                rest("Progressing"),
+            ],
+        ),
+        rule(
             "longhorn.io",
             &["Volume"],
             &[
@@ -92,6 +105,18 @@ pub(super) const FAMILY: Family = Family {
             &[
                 is("/status/healthStatus", &["red"], Degraded).says("health is red").details(&["/status/currentState"]),
                 is("/status/healthStatus", &["yellow"], Progressing).says("health is yellow"),
+                is(
+                    "/status/currentState",
+                    &[
+                        "Another MinIO Tenant already exists in the namespace",
+                        "Different versions across MinIO Pools",
+                        "Different versions across MinIO Zones",
+                        "Pool Decommissioning Not Allowed",
+                        "Statefulset not controlled by operator",
+                        "Tenant credentials are not set properly",
+                    ],
+                    Degraded,
+                ),
                 is("/status/currentState", &["Initialized"], Healthy),
                 otherwise(Progressing).details(&["/status/currentState"]),
             ],

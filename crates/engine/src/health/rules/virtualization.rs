@@ -35,6 +35,8 @@ pub(super) const FAMILY: Family = Family {
                 is("/status/phase", &["Succeeded"], Healthy),
                 is("/status/phase", &["Failed", "Unknown"], Degraded),
                 is("/status/phase", &["Paused"], Suspended),
+                // It tries again and again.
+                no("Running", Degraded).only(&["Error"]).patient(),
                 otherwise(Progressing).details(&["/status/phase"]),
             ],
         ),
