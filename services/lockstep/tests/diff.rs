@@ -158,8 +158,10 @@ async fn a_kustomization_and_one_that_fails() {
         let said = shop.diff(&[&arguments[..], &["envs/prod"]].concat());
         assert_eq!((said.code, said.out.as_str()), (2, ""));
         let head = shop.git(&["rev-parse", "--short=7", "HEAD"]);
-        let wanted = format!("Error: cannot render envs/prod at {side} ({}): kustomize failed: ", head.trim());
-        assert!(said.err.starts_with(&wanted) && said.err.contains("gone.yaml"), "{}", said.err);
+        let wanted =
+            format!("Error: cannot render envs/prod at {side} ({}): base/gone.yaml does not exist", head.trim());
+        let named = "`resources[1]` of base/kustomization.yaml names it";
+        assert!(said.err.starts_with(&wanted) && said.err.contains(named), "{}", said.err);
     }
 }
 
