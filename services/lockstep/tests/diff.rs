@@ -165,6 +165,48 @@ async fn a_kustomization_and_one_that_fails() {
     }
 }
 
+/// A linked folder, a file of another program beside the manifests, keys as Kubernetes reads them, a key that is there twice, a
+/// chart of the first API version, a folder with a chart and a kustomization.
+#[tokio::test]
+async fn folders_as_people_have_them() {
+    let shop = Shop::new().await;
+    let config = |data: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {data}\n");
+    let twice = "resources: [c.yaml]\nlabels: [{pairs: {team: core}}]\nlabels: [{pairs: {tier: front}}]\n";
+    let dependency = "dependencies: [{name: common, version: 0.1.0, repository: 'file://../common'}]\n";
+    std::os::unix::fs::symlink("../shared", {
+        std::fs::create_dir(shop.path().join("dev")).unwrap();
+        shop.path().join("dev/shared")
+    })
+    .unwrap();
+    let commit = |level: &str| {
+        shop.commit(&[
+            ("shared/c.yaml", &config(&format!("{{level: '{level}', y: 'x', 0x2: 'z'}}"))),
+            ("dev/config.json", "{\"team\": \"core\"}"),
+            ("base/kustomization.yaml", twice),
+            ("base/c.yaml", &config(&format!("{{level: '{level}'}}"))),
+            ("web/Chart.yaml", "apiVersion: v1\nname: web\nversion: 0.1.0\n"),
+            ("web/requirements.yaml", dependency),
+            ("common/Chart.yaml", "apiVersion: v1\nname: common\nversion: 0.1.0\n"),
+            ("common/templates/c.yaml", &config(&format!("{{level: '{level}'}}"))),
+            ("both/Chart.yaml", "apiVersion: v1\nname: both\nversion: 0.1.0\n"),
+            ("both/kustomization.yaml", "resources: [../base]\nnamePrefix: both-\n"),
+        ]);
+    };
+    commit("1");
+    shop.git(&["tag", "base"]);
+    commit("2");
+    for (folder, name) in [("dev", "c"), ("base", "c"), ("web", "c"), ("both", "both-c")] {
+        let changes = shop.changes(&["--revision", "base", "--recurse", folder]);
+        assert_eq!(changes, [format!("changed ConfigMap {name}")], "{folder}");
+    }
+    let said = shop.diff(&["--revision", "base", "--recurse", "dev"]);
+    assert!(said.out.contains("   \"true\": x\n") || said.out.contains("   'true': x\n"), "{}", said.out);
+    let said = shop.diff(&["--revision", "base", "base"]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    let note = "Note: base: base/kustomization.yaml, line 3: duplicate mapping key: labels; the last one is used\n";
+    assert_eq!(said.err, note);
+}
+
 /// An Application of the repository.
 fn application(name: &str, source: &str) -> String {
     format!(
