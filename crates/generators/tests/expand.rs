@@ -562,7 +562,7 @@ async fn pull_requests_of_forks() {
     );
     assert_eq!(expansion.applications[1].sources()[0].target_revision, seen);
     let never = expand_with(json!({ "lockstep.dev/preview-forks": "none" }), generator.clone(), pinned).await;
-    assert_eq!(told(&never), [own.clone()]);
+    assert_eq!(told(&never), *std::slice::from_ref(&own));
     let all = json!({ "lockstep.dev/preview-forks": "all" });
     let everyone = expand_with(all.clone(), generator.clone(), "{{ .branch }}").await;
     assert_eq!(everyone.applications.len(), 5);
@@ -571,12 +571,12 @@ async fn pull_requests_of_forks() {
     let mut members = generator.clone();
     members["selector"] =
         json!({ "matchExpressions": [{ "key": "author_association", "operator": "NotIn", "values": ["NONE"] }] });
-    assert_eq!(told(&expand_with(all, members, pinned).await), [own.clone()]);
+    assert_eq!(told(&expand_with(all, members, pinned).await), *std::slice::from_ref(&own));
 
     // What would follow the fork is not made.
     for revision in ["{{ .branch }}", "refs/pull/{{ .number }}/head", "HEAD"] {
         let expansion = expand_with(json!({}), generator.clone(), revision).await;
-        assert_eq!(told(&expansion), [own.clone()], "{revision}");
+        assert_eq!(told(&expansion), *std::slice::from_ref(&own), "{revision}");
         assert_eq!(expansion.refused.len(), 2);
         let said = expansion.refused[0].error.to_string();
         assert!(said.contains("follows whatever the fork's author pushes"), "{said}");

@@ -37,7 +37,7 @@ async fn private(secrets: &[(&str, &str)]) -> (support::Remote, git::Commit, Ser
 }
 
 fn of(mirrors: &Mirrors, server: &Server, project: &str) -> Arc<Repository> {
-    mirrors.git.repository(&Remote::of(server.url(), project))
+    mirrors.git.repository(Remote::of(server.url(), project))
 }
 
 fn sent(server: &Server) -> usize {
@@ -141,7 +141,7 @@ async fn a_server_that_trickles_is_given_up_and_holds_up_nobody() {
     let mut waiting = tokio::task::JoinSet::new();
     for number in 0..40 {
         let url = RepositoryUrl::parse(&format!("{}/acme/x{number}.git", slow.address)).unwrap();
-        let repository = mirrors.git.repository(&Remote::of(url, "slow"));
+        let repository = mirrors.git.repository(Remote::of(url, "slow"));
         waiting.spawn(async move { repository.resolve(&Revision::Head).await });
     }
     while slow.behaviour.requests.load(Ordering::SeqCst) == 0 {

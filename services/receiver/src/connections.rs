@@ -340,7 +340,8 @@ mod tests {
     fn what_may_be_read() {
         let all = connections(9);
         let peer = all.admit();
-        let steps: [(&str, fn(&Arc<Peer>), Tap); 8] = [
+        type Step = (&'static str, fn(&Arc<Peer>), Tap);
+        let steps: [Step; 8] = [
             ("at first", |_| (), Tap::Head),
             ("a head", |peer| peer.begin(true), Tap::Shut),
             ("with memory", |peer| peer.read_body(), Tap::Body),

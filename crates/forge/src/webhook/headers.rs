@@ -58,7 +58,8 @@ mod tests {
     #[test]
     fn what_comes_twice_is_named() {
         let long = "x".repeat(LONGEST + 1);
-        let cases: [(&[(&str, &str)], Option<&str>); 7] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>);
+        let cases: [Case<'_>; 7] = [
             (&[("X-GitHub-Event", "push"), ("x-github-delivery", "1")], None),
             (&[("X-GitHub-Event", "push"), ("x-github-event", "push")], Some("X-GitHub-Event")),
             (&[("content-type", "text/plain"), ("Content-Type", "")], Some("Content-Type")),

@@ -142,7 +142,7 @@ mod tests {
             (packed(&[entry("x", b'L', b"web/values.schema.json\0"), entry("y", b'0', wrong)]), "leads to"),
             (packed(&[long, entry("y", b'0', wrong)]), "leads to"),
             (packed(&[entry("web/charts/d-1.tgz", b'0', &inner)]), "web/charts/d-1.tgz: web/values.schema.json"),
-            (packed(&[chart.clone()])[..40].to_vec(), "cannot be read"),
+            (packed(std::slice::from_ref(&chart))[..40].to_vec(), "cannot be read"),
             (b"no archive".to_vec(), "cannot be read"),
             (
                 packed(&[entry("big", b'0', b"")[..BLOCK]

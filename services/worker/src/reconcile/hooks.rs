@@ -21,7 +21,7 @@ pub fn are_due(pass: &Pass<'_>, desired: &Desired) -> bool {
     // Of what was synced before there was the annotation, or by Argo CD.
     let application = pass.managed.application();
     let last = application.status.as_ref().and_then(|status| status.history.last());
-    !last.is_some_and(|last| listed(&last.revision, &last.revisions) == desired.commits)
+    last.is_none_or(|last| listed(&last.revision, &last.revisions) != desired.commits)
 }
 
 /// What the annotation says after an operation: the hooks that ran.

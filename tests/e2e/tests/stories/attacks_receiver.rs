@@ -333,7 +333,8 @@ fn large_pushes() -> Vec<String> {
     let many = |one: &str| vec![one; SIZE / (one.len() + 1)].join(",");
     let paths = format!(r#"{{"id":"{COMMIT}","added":[{}],"modified":[],"removed":[]}}"#, many("\"a\""));
     let few_commits = vec![format!(r#"{{"added":[{}]}}"#, vec!["\"a\""; 250].join(",")); SIZE / 1_015].join(",");
-    let deep = push(100).replacen('{', &format!(r#"{{"x":{},"#, format!("{}1{}", "[".repeat(100), "]".repeat(100))), 1);
+    let nested = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    let deep = push(100).replacen('{', &format!(r#"{{"x":{nested},"#), 1);
     let escaped = push(100).replacen('{', &format!(r#"{{"ref":"{}","#, "\\u0061".repeat(SIZE / 6)), 1);
     let labels = push(100).replacen('{', &format!(r#"{{"labels":[{}],"#, many(r#"{"name":"a"}"#)), 1);
     vec![push(SIZE), push_with(&paths), push_with(&many("{}")), push_with(&few_commits), deep, escaped, labels]

@@ -28,8 +28,10 @@ fn secret(name: &str, fields: Value) -> String {
     secret.to_string()
 }
 
-/// Folder, file, content; and what the check of an application of this folder has to say.
-fn folders() -> Vec<(&'static str, Vec<(&'static str, String)>, &'static str)> {
+/// Its name, its files with their content, and what the check of an application of it has to say.
+type Folder = (&'static str, Vec<(&'static str, String)>, &'static str);
+
+fn folders() -> Vec<Folder> {
     let encoded = |place: &str| STANDARD.encode(marker(place));
     let applied = json!({ "apiVersion": "v1", "kind": "Secret", "stringData": { "old": marker("last-applied") } });
     let annotation = "kubectl.kubernetes.io/last-applied-configuration";
