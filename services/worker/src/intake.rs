@@ -545,12 +545,17 @@ pub(crate) async fn record(
     let mut superseded = Vec::new();
     let mut managed = Vec::new();
     let mut everybody = Concerned::new();
+    let mut told = false;
     for id in &news.concerned {
         let Some(application) = ctx.registry.get(id) else { continue };
         let wanted = Wanted::new(url, commit, origin, delivery.received_at_unix_ms);
         let ended = match ctx.want(&application, wanted, received_us, routed_us) {
             Taken::Known(Some(conclusion)) => Some(conclusion),
             Taken::Known(None) => None,
+            Taken::Told(conclusion) => {
+                told = true;
+                Some(conclusion)
+            }
             Taken::New { superseded: older } => {
                 superseded.extend(older.map(|(older, conclusion)| ctx.conclude(&older, id, conclusion)));
                 None
@@ -569,7 +574,7 @@ pub(crate) async fn record(
     });
     let concluded: Concerned = concluded.collect();
     let open: Vec<(AppId, String)> = news.waiting.iter().cloned().chain(news.unheard).collect();
-    let nothing_new = managed.is_empty() && !everybody.is_empty() && concluded.is_empty() && open.is_empty();
+    let nothing_new = managed.is_empty() && !told && !everybody.is_empty() && concluded.is_empty() && open.is_empty();
     if nothing_new {
         // The bus has brought the event again: all of it was said before the verdicts were stored.
         return None;

@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => return,
-        () = catch_up(&ctx) => {}
+        () = async { backlog_handled(&ctx).await; catch_up(&ctx).await } => {}
     }
     let interval = ctx.config.options.poll_interval;
     if interval.is_zero() {
@@ -149,6 +149,17 @@ async fn known(ctx: &Context, places: &[Tracked]) -> Vec<(Tracked, Option<Commit
         known.push((place.clone(), ctx.heads.known(place).await));
     }
     known
+}
+
+/// Deliveries that wait tell of each commit for itself, and better than a comparison with the newest one: they go first.
+async fn backlog_handled(ctx: &Context) {
+    let queue = bus::names::worker_queue(&ctx.config.cluster);
+    let (mut idle, deadline) = (0, tokio::time::Instant::now() + LIMIT);
+    while idle < 3 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let waiting = ctx.bus.depth(&queue).await.unwrap_or(1);
+        idle = if waiting == 0 && ctx.lanes.count() == 0 { idle + 1 } else { 0 };
+    }
 }
 
 /// After a start: what moved while no worker was there and no webhook told of is handled like a delivery, too. The newest commit

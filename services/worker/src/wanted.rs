@@ -74,6 +74,8 @@ const REMEMBERED: usize = 6;
 pub enum Taken {
     /// The event was handled before; how it ended, if it has.
     Known(Option<Conclusion>),
+    /// Polling has found the commit before its event came, and it ended well: that holds for what the event concerns.
+    Told(Conclusion),
     /// It is wanted from now on. The commit that was still on its way until now ends with this.
     New {
         /// That commit, with its verdict.
@@ -91,8 +93,13 @@ pub fn take(all: &mut Vec<Wanted>, mut new: Wanted) -> Taken {
         let same_event = known.is_of_event(&new.delivery, new.received_at);
         // What polling found is told by the forge, too, a little later.
         let told_again = known.is_from_polling() && known.verdict == Some(Verdict::Success);
-        if known.is_pending() || same_event || told_again {
+        if known.is_pending() || same_event {
             return Taken::Known(known.conclusion());
+        }
+        if told_again && let Some(conclusion) = known.conclusion() {
+            known.delivery = new.delivery;
+            known.received_at = new.received_at;
+            return Taken::Told(conclusion);
         }
     }
     if let Some(ended) = known.before.iter().find(|ended| {
@@ -256,7 +263,11 @@ mod tests {
             (ended(wish("a", "d1"), Verdict::Error), wish("a", "d1"), known(Verdict::Error)),
             (ended(wish("a", "d1"), Verdict::Error), wish("a", "d2"), new.clone()),
             (ended(wish("a", "d1"), Verdict::Success), wish("a", "d2"), new.clone()),
-            (ended(wish("a", "poll-a"), Verdict::Success), wish("a", "d2"), known(Verdict::Success)),
+            (
+                ended(wish("a", "poll-a"), Verdict::Success),
+                wish("a", "d2"),
+                Taken::Told(Conclusion { verdict: Verdict::Success, sentence: "Success".into() }),
+            ),
             (ended(wish("a", "poll-a"), Verdict::Failure), wish("a", "d2"), new.clone()),
             (ended(wish("a", "d1"), Verdict::Failure), wish("b", "d2"), new.clone()),
         ] {

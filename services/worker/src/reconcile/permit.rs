@@ -22,6 +22,8 @@ use crate::index::Tracked;
 pub struct Permitted {
     project: Arc<AppProject>,
     sources: Vec<ApplicationSource>,
+    /// What its spec follows, also while it is pinned to something else.
+    followed: Vec<ApplicationSource>,
 }
 
 /// Resolved sources, whose commits carry the signatures that the project wants.
@@ -34,15 +36,15 @@ impl Permitted {
         &self.project
     }
 
-    /// The sources that the application follows, in their order: those of an operation or a pin, if it has one.
+    /// The sources that are to be synced, in their order: those of an operation or a pin, if it has one.
     pub fn sources(&self) -> &[ApplicationSource] {
         &self.sources
     }
 
-    /// The places in Git that the application follows. A source whose address cannot be read has none; resolving it says why.
+    /// The places in Git that the application's spec follows, also while it is pinned. A source whose address cannot be read has none; resolving it says why.
     pub fn places(&self) -> Vec<Tracked> {
         let project = self.project.name();
-        self.sources.iter().filter_map(|source| super::resolve::tracked(project, source).ok()).collect()
+        self.followed.iter().filter_map(|source| super::resolve::tracked(project, source).ok()).collect()
     }
 }
 
@@ -66,7 +68,12 @@ pub fn permitted(ctx: &Context, application: &Application) -> Result<Permitted, 
             sentences.push(violation.message);
         }
     }
-    if sentences.is_empty() { Ok(Permitted { project, sources }) } else { Err(Stop::invalid(sentences.join("; "))) }
+    let followed = application.sources().into_iter().cloned().collect();
+    if sentences.is_empty() {
+        Ok(Permitted { project, sources, followed })
+    } else {
+        Err(Stop::invalid(sentences.join("; ")))
+    }
 }
 
 /// The application's project, whatever it permits.

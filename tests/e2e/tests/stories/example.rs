@@ -109,7 +109,12 @@ async fn each_cluster_has_its_own(stage: &Stage) -> Result<()> {
 async fn a_service_is_removed_from_dev(stage: &Stage, gitops: &WorkingCopy) -> Result<()> {
     let nonprod = &stage.sites[0];
     gitops.git.remove("envs/dev/gateway")?;
-    let commit = gitops.push("Stop the gateway in dev").await?;
+    // A pattern that finds nothing any more would be taken for a slip, and nothing would be removed.
+    for file in ["image", "values"] {
+        let from = format!("bitvault-gitops/envs/dev/gateway/{file}.yaml");
+        gitops.git.write(&format!("envs/dev/ledger/{file}.yaml"), example(&from, stage.forge.url())?)?;
+    }
+    let commit = gitops.push("The ledger takes the place of the gateway in dev").await?;
     nonprod.gone("argoproj.io", "Application", "argocd", "gateway-dev").await?;
     stage.expect(gitops, &commit, "lockstep/nonprod", "success", "").await?;
     nonprod.stands("gateway-staging", "Synced/Healthy").await

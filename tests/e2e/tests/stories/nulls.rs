@@ -29,7 +29,7 @@ const SERVICE: &str = "
 apiVersion: v1
 kind: Service
 metadata: {name: gateway}
-spec: {selector: {app: gateway}, ports: [{port: 80, protocol: null}, {port: 81}]}
+spec: {selector: {app: gateway}, ports: [{name: web, port: 80, protocol: null}, {name: admin, port: 81}]}
 ";
 const CONFIG: &str = "
 apiVersion: v1
