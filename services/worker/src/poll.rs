@@ -30,10 +30,13 @@ const AT_A_HOST: usize = 8;
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Polls until the worker is stopped.
-pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) {
+pub async fn run(ctx: Arc<Context>, before: LastKnown, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => return,
-        () = async { backlog_handled(&ctx).await; catch_up(&ctx).await } => {}
+        () = async {
+            backlog_handled(&ctx).await;
+            catch_up(&ctx, &before).await;
+        } => {}
     }
     let interval = ctx.config.options.poll_interval;
     if interval.is_zero() {
@@ -164,8 +167,8 @@ async fn backlog_handled(ctx: &Context) {
 
 /// After a start: what moved while no worker was there and no webhook told of is handled like a delivery, too. The newest commit
 /// that an earlier worker knew of is the last one that was wanted of an application, or else the last one that was synced.
-async fn catch_up(ctx: &Arc<Context>) {
-    let last = last_known(ctx);
+async fn catch_up(ctx: &Arc<Context>, last: &LastKnown) {
+    let last = &last.0;
     let groups = by_repository(ctx, last.keys().cloned().collect());
     stream::iter(groups)
         .for_each_concurrent(CATCHING_UP, |((url, _), places)| {
@@ -176,7 +179,11 @@ async fn catch_up(ctx: &Arc<Context>) {
             let places: Vec<_> = places.into_iter().map(stood).collect();
             async move {
                 match tokio::time::timeout(LIMIT, moved(ctx, &places)).await {
-                    Ok(moved) => handle(ctx, &url, moved).await,
+                    Ok(mut moved) => {
+                        // Its delivery was in the queue.
+                        moved.retain(|(_, tip), _| !is_wanted(ctx, &url, tip));
+                        handle(ctx, &url, moved).await;
+                    }
                     Err(_) => tracing::warn!(repository = %url, "poll.too_slow: it is asked again in the next round"),
                 }
             }
@@ -191,7 +198,20 @@ struct Last {
     at_ms: i64,
 }
 
-fn last_known(ctx: &Context) -> HashMap<Tracked, Last> {
+fn is_wanted(ctx: &Context, url: &RepositoryUrl, commit: &Commit) -> bool {
+    let key = url.key();
+    ctx.registry.all().iter().any(|managed| {
+        let state = managed.state();
+        state.wanted.iter().any(|one| one.commit == commit.as_str() && one.repository_key().as_ref() == Some(&key))
+    })
+}
+
+/// Where each place stood when the last worker was there; to be asked before anything is reconciled.
+#[derive(Debug, Default)]
+pub struct LastKnown(HashMap<Tracked, Last>);
+
+/// See [`LastKnown`].
+pub fn last_known(ctx: &Context) -> LastKnown {
     let mut newest: HashMap<Tracked, Last> = HashMap::new();
     for managed in ctx.registry.all() {
         let (application, wanted) = {
@@ -215,7 +235,7 @@ fn last_known(ctx: &Context) -> HashMap<Tracked, Last> {
             }
         }
     }
-    newest
+    LastKnown(newest)
 }
 
 fn last_synced(application: &Application, source: usize) -> Option<Last> {

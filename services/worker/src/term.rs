@@ -209,6 +209,7 @@ async fn work(
     *begun = true;
     house.readiness.set("started", Ok(()));
     tracing::info!(cluster = house.config.cluster, applications = ctx.registry.count(), "worker.started");
+    let before = poll::last_known(ctx);
     endless(reconciling, reconcile::run(ctx.clone()));
     tasks.spawn({
         let (ctx, term) = (ctx.clone(), term.clone());
@@ -228,7 +229,7 @@ async fn work(
                 () = term.cancelled() => return,
                 () = run::first_renders(&ctx) => {}
             }
-            poll::run(ctx, term).await;
+            poll::run(ctx, before, term).await;
         }
     });
     endless(tasks, reroute_now_and_then(house.bus.clone(), term.clone()));

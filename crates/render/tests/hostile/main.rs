@@ -185,6 +185,7 @@ async fn renderer(folder: &Path, worker: Worker) -> Renderer {
         kustomize_build_options: if charts { vec!["--enable-helm".into()] } else { Vec::new() },
         allow_network: matches!(worker, Worker::Network | Worker::ChartsAndNetwork),
         timeout: Duration::from_secs(60),
+        sandbox_helper: Some(Tools::ensure("sandbox-exec").await.unwrap()),
         ..RenderConfig::default()
     };
     Renderer::new(config).await.unwrap()

@@ -41,6 +41,11 @@ impl Permitted {
         &self.sources
     }
 
+    /// The sources of the application's spec, also while it is pinned to others.
+    pub fn followed(&self) -> &[ApplicationSource] {
+        &self.followed
+    }
+
     /// The places in Git that the application's spec follows, also while it is pinned. A source whose address cannot be read has none; resolving it says why.
     pub fn places(&self) -> Vec<Tracked> {
         let project = self.project.name();

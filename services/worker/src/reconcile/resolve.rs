@@ -42,13 +42,13 @@ pub async fn resolve(pass: &Pass<'_>, permitted: &Permitted) -> Result<Vec<Resol
     try_join_all(resolving).await
 }
 
-/// The sources at commits that are known already. `None`: one is not known, or has no place.
+/// The sources of the spec at commits that are known already. `None`: one is not known, or has no place.
 pub async fn at_known<F>(permitted: &Permitted, commit: impl Fn(Tracked) -> F) -> Option<Vec<Resolved>>
 where
     F: Future<Output = Option<git::Commit>>,
 {
-    let mut resolved = Vec::with_capacity(permitted.sources().len());
-    for source in permitted.sources() {
+    let mut resolved = Vec::with_capacity(permitted.followed().len());
+    for source in permitted.followed() {
         let tracked = tracked(permitted.project().name(), source).ok()?;
         let commit = commit(tracked.clone()).await?;
         resolved.push(Resolved { source: source.clone(), tracked, commit });
