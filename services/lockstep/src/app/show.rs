@@ -127,7 +127,7 @@ fn get_text(application: &Application) -> String {
     for source in application.sources() {
         let place = [source.path.as_str(), source.chart.as_str()].into_iter().find(|place| !place.is_empty());
         let place = place.map_or(String::new(), |place| format!(" {place}"));
-        fact("Source", &format!("{}{place} at {}", source.repo_url, source.revision()));
+        fact("Source", &format!("{}{place} at {}", shown_address(&source.repo_url), source.revision()));
     }
     let destination = &application.spec.destination;
     let cluster = if destination.name.is_empty() { &destination.server } else { &destination.name };
@@ -305,6 +305,16 @@ fn history_text(past: &[Past]) -> String {
     };
     let rows: Vec<Vec<String>> = past.iter().map(row).collect();
     table(&["ID", "WHEN", "COMMIT", "BY", "APPROVED BY", ""], &rows)
+}
+
+/// An address as it may be shown: without the password that somebody wrote into it.
+fn shown_address(address: &str) -> String {
+    git::RepositoryUrl::parse(address).map_or_else(
+        |_| address.to_owned(),
+        |url| {
+            if url.password().is_some() { url.to_string() } else { address.to_owned() }
+        },
+    )
 }
 
 #[cfg(test)]

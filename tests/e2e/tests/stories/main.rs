@@ -21,7 +21,6 @@ mod pulls;
 mod push;
 mod refused;
 mod renders;
-mod secrets;
 mod sets;
 mod storm;
 mod sync;

@@ -16,7 +16,6 @@ async fn live(stage: &Stage, group: &str, kind: &str, name: &str) -> Result<Obje
 #[tokio::test]
 async fn a_value_that_cannot_be_decoded_fails_the_sync() -> Result<()> {
     let stage = Stage::set(Kind::Github, &["dev"]).await?;
-    let cli = Cli::new(&stage).await?;
     let shop = stage
         .repository("acme/shop", |copy| {
             copy.write("quantity/a.yaml", deployment("quantity", 0, ""))?;
@@ -42,7 +41,6 @@ async fn a_value_that_cannot_be_decoded_fails_the_sync() -> Result<()> {
         condition(&stage, name, "SyncError", words).await?;
         stage.site().stands(name, "OutOfSync/Healthy").await?;
     }
-    cli.app("plan base64").await?.expect(0, &["denied", "data[a] is not base64"])?;
     let log = stage.site().worker.log();
     ensure!(!log.contains("kube_client"), "the client's own words are in the log: {log}");
 
