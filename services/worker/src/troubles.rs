@@ -16,7 +16,12 @@ pub struct Troubles(Mutex<HashMap<String, Instant>>);
 impl Troubles {
     /// Whether this has not been told yet, or not for a while. Numbers do not matter: how long something took, which port it had.
     pub fn is_news(&self, what: &str, now: Instant) -> bool {
-        let what: String = what.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let mut in_number = false;
+        let of_words = |c: &char| {
+            in_number = c.is_ascii_digit() || (in_number && *c == '.');
+            !in_number
+        };
+        let what: String = what.chars().filter(of_words).collect();
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.get(&what).is_some_and(|at| now.duration_since(*at) < AGAIN) {
             return false;
